@@ -250,7 +250,7 @@ fn scrape(accept: Option<&HeaderValue>) -> Response<Full<Bytes>> {
     match metrics::encode(format) {
         Ok(text) => respond_with(StatusCode::OK, format.media_type(), text),
         Err(error) => {
-            warn!(%error, "metrics not encoded");
+            warn!(error = error.to_string(), "metrics not encoded");
             plain_text(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the metrics cannot be written",

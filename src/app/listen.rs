@@ -26,6 +26,7 @@ pub(super) fn bind(config: &Config, passed: &mut Vec<Passed>) -> Result<Vec<List
         listeners.extend(bound.map_err(|error| StartError::Bind {
             listen: listen.clone(),
             error,
+            has_admin: config.admin.is_some(),
         })?);
     }
     Ok(listeners)

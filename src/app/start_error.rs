@@ -17,8 +17,13 @@ pub enum StartError {
         address: SocketAddr,
         error: io::Error,
     },
-    #[error("{}", not_bound(listen, error))]
-    Bind { listen: Listen, error: BindError },
+    #[error("{}", not_bound(listen, error, *has_admin))]
+    Bind {
+        listen: Listen,
+        error: BindError,
+        /// Whether there is an admin listener, too.
+        has_admin: bool,
+    },
     #[error(
         "route {route}: the certificate authorities of {path:?} cannot be used: {error}. Name a PEM file, which begins with -----BEGIN CERTIFICATE-----: --ca-file FILE (in a file: `ca_file`)"
     )]
@@ -54,7 +59,7 @@ fn admin_not_bound(address: SocketAddr, error: &io::Error) -> String {
 }
 
 /// Explains why an address of `listen` cannot be bound.
-fn not_bound(listen: &Listen, error: &BindError) -> String {
+fn not_bound(listen: &Listen, error: &BindError, has_admin: bool) -> String {
     match (listen, error) {
         (Listen::Tcp(address), BindError::Tcp(error))
             if error.kind() == io::ErrorKind::AddrInUse =>
@@ -65,10 +70,12 @@ fn not_bound(listen: &Listen, error: &BindError) -> String {
             } else {
                 format!("--listen {any}")
             };
-            format!(
-                "port {port} is in use. Choose another with {flag} (and for the admin listener with \
-                 --admin {any})"
-            )
+            let admin = if has_admin {
+                format!(" (and for the admin listener with --admin {any})")
+            } else {
+                String::new()
+            };
+            format!("port {port} is in use. Choose another with {flag}{admin}")
         }
         (Listen::Tcp(_) | Listen::Unix(_), error) => {
             format!("cannot listen on {listen}: {error}. Choose another with --listen ADDR")

@@ -1,6 +1,7 @@
 //! `countersign demo`: the embedded emulator, and countersign in front of it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 use countersign_emulator::{self as emulator, Emulator};
@@ -28,10 +29,11 @@ pub(super) struct Options {
 #[derive(Debug)]
 struct DemoSettings(Vec<Flag>);
 
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 9] = [
     "listen",
     "admin",
     "guard.allow_origins",
+    "guard.token_file",
     "tls.cert",
     "tls.key",
     "tls.dev",
@@ -75,9 +77,11 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
             warn!("`sandbox` is ignored by `demo`");
         }
         let has_tls = config.tls.is_some();
+        let token = config.guard.tokens.first().map(|token| token.file.clone());
         let app = App::start(config).await?;
         if let Some(address) = app.addresses().first() {
-            print(&banner(*address, app.admin(), has_tls, &emulator))?;
+            let text = banner(*address, app.admin(), has_tls, token.as_deref(), &emulator);
+            print(&text)?;
         }
         drop(held);
         let (first, second) = signals.stops();
@@ -126,9 +130,16 @@ fn banner(
     address: SocketAddr,
     admin: Option<SocketAddr>,
     has_tls: bool,
+    token: Option<&Path>,
     emulator: &Emulator,
 ) -> String {
     let address = reachable(address);
+    // One more line of each command.
+    let token = token.map_or(String::new(), |file| {
+        let file = file.display().to_string();
+        let file = shlex::try_quote(&file).unwrap_or_default();
+        format!("\\\n-H \"x-countersign-token: $(grep -v '^#' {file} | head -1)\" ")
+    });
     let tls_line = if has_tls {
         format!("  TLS        https://{address}/graphql, wss://{address}/graphql\n")
     } else {
@@ -144,18 +155,18 @@ every signature. No AWS account is involved.
 
 1. Paste this into another terminal, to see the messages of a room:
 
-curl -N http://{address}/graphql -H accept:text/event-stream \
+curl -N http://{address}/graphql -H accept:text/event-stream {token}\
 -H content-type:application/json \
 -d '{{"query":"subscription{{onMessage(room:\"lobby\"){{room body}}}}"}}'
 
 2. Paste this into a third terminal, to post a message to the room:
 
-curl -w '\n' http://{address}/graphql -H content-type:application/json \
+curl -w '\n' http://{address}/graphql -H content-type:application/json {token}\
 -d '{{"query":"mutation{{postMessage(room:\"lobby\",body:\"hello\"){{room body}}}}"}}'
 
 3. A query:
 
-curl -w '\n' -g 'http://{address}/graphql?query={{rooms{{id,name}}}}'
+curl -w '\n' {token}-g 'http://{address}/graphql?query={{rooms{{id,name}}}}'
 
 Next: point your own client at this address, or start countersign for your own
 API, with your AWS credentials:

@@ -29,6 +29,9 @@ pub enum Navigations {
     /// Allows `GET` and `HEAD` into a top-level window, if the user typed the URL or followed a link on
     /// a page that countersign served.
     Allow,
+    /// Allows them from links on pages of every site, too. Only for responses that are countersign's own:
+    /// nothing is signed for them, and no other page can read or embed them.
+    AllowFromEverySite,
 }
 
 /// How to handle response headers that affect browsers (`response_headers`).
@@ -92,6 +95,26 @@ fn check_metadata_header(
     }
 }
 
+/// Returns whether the response is a page that a link on every site may open.
+pub(super) fn is_page_for_every_site<B>(request: &Request<B>, navigations: Navigations) -> bool {
+    let headers = request.headers();
+    let has_metadata = [&SEC_FETCH_SITE, &SEC_FETCH_MODE, &SEC_FETCH_DEST]
+        .into_iter()
+        .any(|name| headers.contains_key(name));
+    // Old browsers send no metadata, and all browsers send none to names that are not loopback.
+    let is_opened = is_opened_in_a_window(headers) || !has_metadata;
+    navigations == Navigations::AllowFromEverySite && is_read(request) && is_opened
+}
+
+fn is_opened_in_a_window(headers: &HeaderMap) -> bool {
+    metadata_value(headers, &SEC_FETCH_MODE) == Some("navigate")
+        && metadata_value(headers, &SEC_FETCH_DEST) == Some("document")
+}
+
+fn is_read<B>(request: &Request<B>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
 /// Rejects requests for another site. Browsers omit `Origin` from some of them, such as those for
 /// images, but send `Sec-Fetch-Site`.
 pub(super) fn check_site(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -117,12 +140,11 @@ pub(super) fn check_navigation<B>(
     let mode = metadata_value(headers, &SEC_FETCH_MODE);
     let destination = metadata_value(headers, &SEC_FETCH_DEST);
     let is_typed = navigations == Navigations::Allow
-        && matches!(*request.method(), Method::GET | Method::HEAD)
-        && !matches!(cors, Cors::Allowed(_))
+        && is_read(request)
         && matches!(site, Some("none" | "same-origin"))
-        && mode == Some("navigate")
-        && destination == Some("document");
-    if is_typed {
+        && is_opened_in_a_window(headers);
+    let is_allowed = is_typed || is_page_for_every_site(request, navigations);
+    if is_allowed && !matches!(cors, Cors::Allowed(_)) {
         return Ok(());
     }
     if let Some(mode) = mode.filter(|mode| !MODES.contains(mode)) {

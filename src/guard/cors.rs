@@ -29,7 +29,7 @@ impl Cors {
         match (refusal, origins.next(), origins.next()) {
             (Refusal::OriginNotAllowed(_), Some(value), None) => {
                 let origin = value.to_str().ok().and_then(Origin::parse);
-                match origin.filter(Origin::is_loopback) {
+                match origin.filter(Origin::is_probably_loopback) {
                     Some(_) => Self::Allowed(value.clone()),
                     None => Self::NoOrigin,
                 }

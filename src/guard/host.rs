@@ -1,6 +1,6 @@
 //! Strict parsing of host names.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use http::uri::Authority;
 
@@ -44,6 +44,19 @@ impl HostName {
 
     pub(super) fn is_loopback_name(&self) -> bool {
         matches!(self.0.as_str(), "localhost" | "127.0.0.1" | "[::1]")
+    }
+
+    /// Returns whether this is a loopback name, or an address of 127.0.0.0/8 as browsers spell it. Only
+    /// servers on this machine have one.
+    pub(super) fn is_of_this_machine(&self) -> bool {
+        let address: Option<Ipv4Addr> = self.0.parse().ok();
+        self.is_loopback_name() || address.is_some_and(|address| address.is_loopback())
+    }
+
+    /// Returns whether this is a name below `localhost` (RFC 6761, section 6.3). Most browsers connect to
+    /// this machine for it, and some ask a DNS server.
+    pub(super) fn is_below_localhost(&self) -> bool {
+        self.0.ends_with(".localhost")
     }
 
     /// Returns whether this is the canonical spelling of `address`. Browsers send no fetch metadata to

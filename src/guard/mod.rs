@@ -28,7 +28,8 @@ use countersign_protocol::graphql::shown;
 pub use host::{HostName, Scheme};
 use http::Request;
 use http::header::{
-    AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN, REFERER, SEC_WEBSOCKET_PROTOCOL,
+    AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERER,
+    SEC_WEBSOCKET_PROTOCOL,
 };
 pub use origin::{AllowedOrigin, Origin};
 pub use policy::{
@@ -164,6 +165,7 @@ impl Guard {
         browser::check_metadata(headers)?;
         let cors = match headers.get(ORIGIN) {
             Some(_) => self.check_origin(headers, &host, scheme)?,
+            None if browser::is_page_for_every_site(request, navigations) => Cors::NoOrigin,
             None => {
                 browser::check_site(headers)?;
                 self.check_referer(headers, &host, scheme)?;
@@ -234,16 +236,17 @@ impl Guard {
     ) -> Result<Cors, Refusal> {
         let mut values = headers.get_all(ORIGIN).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
-            return Err(Refusal::OriginNotAllowed("several".to_owned()));
+            return Err(Refusal::SeveralOrigins);
         };
         let text = String::from_utf8_lossy(value.as_bytes());
         let refused = || Refusal::OriginNotAllowed(shown(&text));
-        let origin = Origin::parse(&text).ok_or_else(refused)?;
-        if self.allows(&origin) {
+        let parsed = Origin::parse(&text);
+        if parsed.as_ref().is_some_and(|origin| self.allows(origin)) {
             return Ok(Cors::Allowed(value.clone()));
         }
         // The page was served by countersign itself, under the `Host` that was just checked.
-        if origin.is_served_at(host, scheme) {
+        let own = parsed.or_else(|| Origin::of_socket(&text));
+        if own.is_some_and(|origin| origin.is_served_at(host, scheme)) {
             return Ok(Cors::SameOrigin);
         }
         Err(refused())
@@ -300,7 +303,12 @@ fn check_forwarded(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// Returns the token of a request. An ambiguous or malformed token counts as a wrong one.
 fn find_token(headers: &HeaderMap, accepts_entries: bool) -> Option<String> {
-    let mut own = headers.get_all(token::TOKEN_HEADER).iter();
+    // Clients that have no token send an empty header.
+    let values = |name: HeaderName| {
+        let values = headers.get_all(name).into_iter();
+        values.filter(|value| !value.is_empty())
+    };
+    let mut own = values(token::TOKEN_HEADER);
     if let Some(value) = own.next() {
         let text = value.to_str().unwrap_or_default();
         return Some(match own.next() {
@@ -308,7 +316,7 @@ fn find_token(headers: &HeaderMap, accepts_entries: bool) -> Option<String> {
             Some(_) => String::new(),
         });
     }
-    let mut bearers = headers.get_all(AUTHORIZATION).iter();
+    let mut bearers = values(AUTHORIZATION);
     if let Some(value) = bearers.next() {
         let token = value.to_str().ok().and_then(token::bearer_token);
         return Some(match bearers.next() {
@@ -363,14 +371,12 @@ fn token_in_entries(encoded: &str) -> Option<String> {
     let entry = |wanted: &str| {
         let mut entries = entries.iter();
         let (_, value) = entries.find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
-        value.as_str()
+        value.as_str().filter(|text| !text.is_empty())
     };
-    if let Some(token) = entry(token::TOKEN_HEADER) {
+    if let Some(token) = entry(token::TOKEN_HEADER.as_str()) {
         return Some(token.to_owned());
     }
-    let text = entry("authorization")?;
-    let bare = (!text.contains(' ')).then_some(text);
-    token::bearer_token(text).or(bare).map(str::to_owned)
+    token::bare_or_bearer_token(entry("authorization")?).map(str::to_owned)
 }
 
 #[cfg(test)]

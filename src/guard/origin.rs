@@ -52,6 +52,12 @@ impl Origin {
         Self::parse(&text[..start + end])
     }
 
+    /// Returns the origin of the URL of a socket. Some libraries for sockets send the whole URL as `Origin`,
+    /// which no browser does.
+    pub(super) fn of_socket(text: &str) -> Option<Self> {
+        Self::from_url(text).filter(|origin| matches!(origin.scheme.as_str(), "ws" | "wss"))
+    }
+
     /// Returns whether countersign serves the pages of this origin, given the `Host` of a request. Name
     /// and port decide: both schemes share one port, and a missing port means the scheme's default.
     /// Sockets of Apple's platforms send the URL of the socket, which no page can have as its origin.
@@ -62,9 +68,18 @@ impl Origin {
 
     /// Returns whether a web server on this machine serves the pages of this origin.
     pub(super) fn is_loopback(&self) -> bool {
+        self.has_web_host(HostName::is_of_this_machine)
+    }
+
+    /// Returns whether a web server on this machine probably serves the pages of this origin. That is
+    /// enough to tell them why they are refused, and not enough to allow them.
+    pub(super) fn is_probably_loopback(&self) -> bool {
+        self.has_web_host(|host| host.is_of_this_machine() || host.is_below_localhost())
+    }
+
+    fn has_web_host(&self, is_so: impl FnOnce(&HostName) -> bool) -> bool {
         let host = HostName::from_header(&self.authority);
-        matches!(self.scheme.as_str(), "http" | "https")
-            && host.is_some_and(|host| host.is_loopback_name())
+        matches!(self.scheme.as_str(), "http" | "https") && host.as_ref().is_some_and(is_so)
     }
 }
 

@@ -15,6 +15,8 @@ pub enum Refusal {
     HostNotAllowed(String),
     #[error("{}", origin_not_allowed(.0))]
     OriginNotAllowed(String),
+    #[error("the request has more than one Origin header: send one, or none")]
+    SeveralOrigins,
     #[error(
         "a browser sent this request on behalf of another site ({0}). To allow the site, add its origin to guard.allow_origins (--allow-origin), and use fetch, EventSource or WebSocket"
     )]
@@ -55,7 +57,7 @@ impl Refusal {
         match self {
             Self::HostMalformed => Code::HostMalformed,
             Self::HostNotAllowed(_) => Code::HostNotAllowed,
-            Self::OriginNotAllowed(_) => Code::OriginNotAllowed,
+            Self::OriginNotAllowed(_) | Self::SeveralOrigins => Code::OriginNotAllowed,
             Self::CrossSite(_) => Code::CrossSite,
             Self::Navigation(_) => Code::Navigation,
             Self::HeadTooLarge(_) | Self::TooManyHeaders(_) => Code::HeadTooLarge,
@@ -71,17 +73,33 @@ impl Refusal {
 
 /// Explains why an origin is refused. `origin` may be truncated.
 fn origin_not_allowed(origin: &str) -> String {
-    match Origin::parse(origin) {
-        Some(_) if origin.len() < SHOWN => format!(
+    let is_whole = origin.len() < SHOWN;
+    if Origin::parse(origin).is_some() && is_whole {
+        return format!(
             "Origin {origin:?} is not allowed. To allow it: --allow-origin {origin} (guard.allow_origins). Its pages could then act with the IAM identity"
-        ),
-        None if origin == "null" => format!(
-            "Origin {origin:?} is not allowed: every local file and every sandboxed page has it, so it cannot be allowed. Serve the page from a web server, such as http://localhost:8000"
-        ),
-        Some(_) | None => format!(
-            "Origin {origin:?} is not allowed: its pages could act with the IAM identity. To allow it, add it to guard.allow_origins (--allow-origin)"
-        ),
+        );
     }
+    // Some browsers and app frameworks send `file://` for local files.
+    if origin == "null" || origin.starts_with("file:") {
+        return format!(
+            "Origin {origin:?} is not allowed: every local file and every sandboxed page has it, so it cannot be allowed. Serve the page from a web server, such as http://localhost:8000"
+        );
+    }
+    // The origin of a URL ends before its path, so that it may be whole in a truncated URL.
+    let without_path = Origin::from_url(origin).filter(|found| found.to_string().len() < SHOWN);
+    if let Some(found) = without_path.filter(|_| Origin::parse(origin).is_none()) {
+        return format!(
+            "Origin {origin:?} has a path, which no origin has. Send {found}, and allow it: --allow-origin {found} (guard.allow_origins). Or send no Origin, which only browsers need"
+        );
+    }
+    if is_whole {
+        return format!(
+            "Origin {origin:?} is not an origin, such as http://localhost:3000. Clients other than browsers need none"
+        );
+    }
+    format!(
+        "Origin {origin:?} is not allowed: its pages could act with the IAM identity. To allow it, add it to guard.allow_origins (--allow-origin)"
+    )
 }
 
 /// The maximum length of a value in a message.

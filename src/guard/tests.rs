@@ -854,6 +854,17 @@ fn the_address_of_the_socket_is_its_own_origin() {
         (Scheme::Https, "localhost", "wss://localhost"),
         (Scheme::Http, "localhost", "ws://localhost:80"),
         (Scheme::Http, "proxy.local:80", "ws://proxy.local"),
+        (Scheme::Http, "localhost:4100", "ws://localhost:4100/"),
+        (
+            Scheme::Http,
+            "localhost:4100",
+            "ws://localhost:4100/graphql",
+        ),
+        (
+            Scheme::Https,
+            "localhost",
+            "wss://LOCALHOST/event/realtime?a=b",
+        ),
     ] {
         let headers = [("host", host), ("origin", origin)];
         check_on(scheme, &headers, Ok(Cors::SameOrigin));
@@ -863,7 +874,10 @@ fn the_address_of_the_socket_is_its_own_origin() {
         "ws://localhost",
         "ws://127.0.0.1:4100",
         "wss://evil.example",
-        "ws://localhost:4100/graphql",
+        "ws://localhost:4101/graphql",
+        "ws://evil.example/localhost:4100",
+        "ws://localhost:4100@evil.example/",
+        "http://localhost:4100/graphql",
         "tcp://localhost:4100",
         "electron://localhost:4100",
     ] {
@@ -880,18 +894,27 @@ fn origins_of_other_schemes_and_of_loopback_are_allowed_only_by_name() {
         "capacitor://localhost",
         "tauri://localhost",
     ];
-    const PAGES: [&str; 5] = [
+    const PAGES: [&str; 7] = [
         "http://localhost:3000",
         "https://localhost",
         "http://127.0.0.1:8080",
         "http://[::1]:5173",
         "HTTP://LOCALHOST:1",
+        "http://127.0.0.5:3000",
+        "https://127.255.255.254",
     ];
-    const OTHERS: [&str; 6] = [
+    // Some browsers ask DNS for it.
+    const READABLE: &str = "http://sub.localhost:3000";
+    const OTHERS: [&str; 11] = [
         "http://localhost.evil.example",
         "http://evil.example",
-        "http://127.0.0.2:3000",
-        "http://sub.localhost:3000",
+        READABLE,
+        "http://128.0.0.1",
+        "http://127.1:3000",
+        "http://127.0.0.01",
+        "http://2130706433",
+        "http://127.0.0.1.evil.example",
+        "http://evillocalhost",
         "chrome-extension://other",
         "null",
     ];
@@ -916,7 +939,8 @@ fn origins_of_other_schemes_and_of_loopback_are_allowed_only_by_name() {
             Ok(Cors::NoOrigin | Cors::SameOrigin) => panic!("{origin}"),
             Err(refusal) => {
                 let cors = Cors::of_refusal(&refusal, request.headers());
-                assert_eq!(cors != Cors::NoOrigin, PAGES.contains(&origin), "{origin}");
+                let is_readable = PAGES.contains(&origin) || origin == READABLE;
+                assert_eq!(cors != Cors::NoOrigin, is_readable, "{origin}");
                 false
             }
         };
@@ -942,7 +966,29 @@ fn refusals_of_origins_have_the_flag_that_allows_them() {
         "null",
         "so it cannot be allowed. Serve the page from a web server",
     );
-    check("several", "add it to guard.allow_origins (--allow-origin)");
+    check(
+        "file://",
+        "so it cannot be allowed. Serve the page from a web",
+    );
+    for (url, origin) in [
+        ("http://localhost:3000/", "http://localhost:3000"),
+        ("HTTPS://App.Example.com:443/a?b", "https://app.example.com"),
+        ("ws://localhost:4100/graphql", "ws://localhost:4100"),
+    ] {
+        let advice = format!("Send {origin}, and allow it: --allow-origin {origin} (");
+        check(url, &advice);
+    }
+    let long = format!("http://localhost:3000/{}", "a".repeat(42));
+    check(&long, "Send http://localhost:3000, and allow it");
+    for malformed in [
+        "several",
+        "",
+        "localhost:3000",
+        "http://localhost:+80",
+        "a b",
+    ] {
+        check(malformed, "is not an origin, such as http://localhost:3000");
+    }
     let truncated = format!("https://{}", "a".repeat(56));
     check(&truncated, "add it to guard.allow_origins (--allow-origin)");
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use countersign_protocol::graphql::read_object;
+use http::HeaderName;
 use serde_json::value::RawValue;
 
 use super::policy::{OperationPolicies, OperationPolicy};
@@ -85,14 +86,15 @@ impl Tokens {
 }
 
 /// The header for tokens, which can also be sent in `authorization`.
-pub(super) const TOKEN_HEADER: &str = "x-countersign-token";
+pub(super) const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-countersign-token");
 
 /// The members of an object in the payload of a `connection_init`.
 type Members<'a> = BTreeMap<String, &'a RawValue>;
 
 /// Returns the token in the payload of a `connection_init`, in the order in which a request is searched for
-/// one: `x-countersign-token`, then `authorization: Bearer`, then `token`. The first two may also be in
-/// `headers`, or in the `authorization` object of an AppSync client. Names are compared without case.
+/// one: `x-countersign-token`, then `authorization` with or without `Bearer`, then `token`. The first two may
+/// also be in `headers`, or in the `authorization` object of an AppSync client. Names are compared without
+/// case, and an empty text counts as none.
 fn init_token(payload: &str) -> Option<String> {
     let payload: Members<'_> = read_object(payload)?;
     let inner = ["headers", "authorization"].map(|name| {
@@ -101,11 +103,11 @@ fn init_token(payload: &str) -> Option<String> {
     });
     let places: [&Members<'_>; 3] = [&payload, &inner[0], &inner[1]];
     let text = |name: &str| places.iter().find_map(|members| member_text(members, name));
-    if let Some(token) = text(TOKEN_HEADER) {
+    if let Some(token) = text(TOKEN_HEADER.as_str()) {
         return Some(token);
     }
     match text("authorization") {
-        Some(value) => bearer_token(&value).map(str::to_owned),
+        Some(value) => bare_or_bearer_token(&value).map(str::to_owned),
         None => member_text(&payload, "token"),
     }
 }
@@ -120,11 +122,11 @@ fn member_text(members: &Members<'_>, name: &str) -> Option<String> {
     Some(text.filter(|_| !is_twice).unwrap_or_default())
 }
 
-/// Returns a member that is not `null`.
+/// Returns a member that is neither `null` nor empty.
 fn member<'a>(members: &Members<'a>, name: &str) -> Option<&'a RawValue> {
-    let mut found = members
-        .iter()
-        .filter(|(other, raw)| other.eq_ignore_ascii_case(name) && raw.get() != "null");
+    let mut found = members.iter().filter(|(other, raw)| {
+        other.eq_ignore_ascii_case(name) && !matches!(raw.get(), "null" | "\"\"")
+    });
     found.next().map(|(_, raw)| *raw)
 }
 
@@ -133,6 +135,12 @@ impl TokenTable {
         let routes = self.routes.as_ref();
         routes.is_none_or(|routes| routes.iter().any(|name| name == route))
     }
+}
+
+/// Returns the token of `Bearer TOKEN` or of `TOKEN`, which clients of AppSync send in `authorization`.
+pub(super) fn bare_or_bearer_token(value: &str) -> Option<&str> {
+    let bare = (!value.contains(' ')).then_some(value);
+    bearer_token(value).or(bare)
 }
 
 /// Returns the token of `Bearer TOKEN` (RFC 6750, section 2.1). The scheme is case-insensitive.
@@ -236,6 +244,11 @@ mod tests {
             format!(r#"{{"Authorization":"bearer  {OLD} ","x":1}}"#),
             format!(r#" {{"headers":{{"Authorization":"Bearer {OLD}"}}}}"#),
             format!(r#"{{"token":"{OLD}"}}"#),
+            format!(r#"{{"authorization":"{OLD}"}}"#),
+            format!(r#"{{"headers":{{"Authorization":"{OLD}"}}}}"#),
+            format!(r#"{{"authorization":"","token":"{OLD}"}}"#),
+            format!(r#"{{"x-countersign-token":"","authorization":"Bearer {OLD}"}}"#),
+            format!(r#"{{"authorization":"","headers":{{"authorization":"Bearer {OLD}"}}}}"#),
             format!(r#"{{"x-countersign-token":"{OLD}"}}"#),
             format!(r#"{{"X-Countersign-Token":"{OLD}","authorization":"Bearer {NEW}"}}"#),
             format!(r#"{{"headers":{{"x-countersign-token":"{OLD}"}},"token":"app"}}"#),
@@ -252,7 +265,9 @@ mod tests {
             "{}".to_owned(),
             format!(r#""{OLD}""#),
             format!(r#"["Bearer {OLD}"]"#),
-            format!(r#"{{"authorization":"{OLD}"}}"#),
+            r#"{"authorization":"","token":""}"#.to_owned(),
+            format!(r#"{{"authorization":"{NEW}","token":"{OLD}"}}"#),
+            format!(r#"{{"authorization":"Bearer","token":"{OLD}"}}"#),
             format!(r#"{{"authorization":"Basic {OLD}"}}"#),
             format!(r#"{{"authorization":"Bearer {NEW}","token":"{OLD}"}}"#),
             format!(r#"{{"token":["{OLD}"]}}"#),

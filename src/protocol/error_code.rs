@@ -181,7 +181,7 @@ codes! {
     Forwarded = "FORWARDED", FORBIDDEN, NO,
         "Another proxy forwarded the request. That proxy may be reachable from other machines.",
         "Set `guard.forwarded` to `\"strip\"` or `\"pass\"`.";
-    HeaderNotForwardable = "HEADER_NOT_FORWARDABLE", NONE, NO,
+    HeaderNotForwardable = "HEADER_NOT_FORWARDABLE", BAD_REQUEST, NO,
         "A header of a subscription is not UTF-8, or a header in a message has a name or a value that HTTP does not allow.",
         "Encode the header that the message names as UTF-8 without control characters, or leave it out.";
     HeaderNotSignable = "HEADER_NOT_SIGNABLE", BAD_REQUEST, NO,

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::accept::Media;
 use super::body::Body;
+use super::html;
 use super::readings::AmbiguousPath;
 use crate::guard;
 use crate::memory;
@@ -41,7 +42,7 @@ pub enum Error {
     BodyTooLarge(usize),
     #[error("charset utf-8 expected, got {0:?}")]
     Charset(String),
-    #[error("the document cannot be sent by GET: {0}")]
+    #[error("cannot determine the operation of this GET: {0}")]
     Document(#[from] DocumentError),
     #[error("the kind of operation, which determines the format of the response, is unclear: {0}")]
     DocumentDoubt(DocumentError),
@@ -63,10 +64,14 @@ pub enum Error {
     Expectation,
     #[error("it is unclear where the request ends: {0}")]
     Framing(&'static str),
+    #[error("{0}")]
+    HeaderNotForwardable(String),
     #[error(
         "the request is not valid HTTP/1.1: its request line, Content-Length, Transfer-Encoding or another header is malformed"
     )]
     Head,
+    #[error("the request target has a byte that is not ASCII: percent-encode it, as in /caf%C3%A9")]
+    TargetNotAscii,
     #[error("this port serves HTTP/1.1 only, and the client began HTTP/2: use HTTP/1.1")]
     Http2,
     #[error("use HTTP/1.1")]
@@ -160,6 +165,8 @@ pub enum ErrorFormat {
     GraphQl(Media),
     /// `{"message","code","sent"}`
     Plain,
+    /// A page, for a browser in which somebody has opened the URL.
+    Page,
 }
 
 /// The header that distinguishes countersign's errors from upstream's.
@@ -219,7 +226,8 @@ impl Error {
             Self::Guard(refusal) => refusal.code(),
             Self::Expectation => Code::BadExpectation,
             Self::Framing(_) => Code::BadFraming,
-            Self::Head => Code::BadHead,
+            Self::HeaderNotForwardable(_) => Code::HeaderNotForwardable,
+            Self::Head | Self::TargetNotAscii => Code::BadHead,
             Self::Http2 | Self::HttpVersion => Code::HttpVersion,
             Self::Internal(_) => Code::Internal,
             Self::MalformedJson(_) => Code::BadJson,
@@ -321,18 +329,22 @@ fn first_message(errors: &[GraphqlError]) -> &str {
 
 /// Returns the status for a refused channel.
 fn events_status(errors: &[GraphqlError]) -> StatusCode {
-    let says = |key: &str| {
-        let value = errors.first().and_then(|error| error.extensions.get(key));
-        value.and_then(|value| value.as_str()).unwrap_or_default()
+    let Some(error) = errors.first() else {
+        return StatusCode::BAD_REQUEST;
     };
-    match (says("errorType"), says("code")) {
-        (kind, _) if kind.starts_with("Unauthorized") || kind.starts_with("AccessDenied") => {
-            StatusCode::FORBIDDEN
-        }
-        ("", code) if code == Code::HeaderNotForwardable.as_str() => StatusCode::BAD_REQUEST,
-        ("", code) if !code.is_empty() => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::BAD_REQUEST,
+    let kind = extension(error, "errorType");
+    if kind.starts_with("Unauthorized") || kind.starts_with("AccessDenied") {
+        StatusCode::FORBIDDEN
+    } else if kind.is_empty() && !extension(error, "code").is_empty() {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::BAD_REQUEST
     }
+}
+
+fn extension<'e>(error: &'e GraphqlError, key: &str) -> &'e str {
+    let value = error.extensions.get(key);
+    value.and_then(|value| value.as_str()).unwrap_or_default()
 }
 
 /// Counts an error as a refusal, unless upstream or the drain caused it.
@@ -389,20 +401,19 @@ pub(super) fn rescue(
     record.sent = Some(sent);
     record.cause = explained_cause(error).map(str::to_owned);
     record.error = record.cause.is_none().then(|| error_text(error));
-    let text = match error_format {
-        ErrorFormat::GraphQl(_) => json!({ "errors": [GraphqlError::coded(message, code, sent)] }),
-        ErrorFormat::Plain => {
-            json!({ "message": message, "code": code.as_str(), "sent": sent.as_str() })
+    let mut response = match error_format {
+        ErrorFormat::GraphQl(media) => {
+            let error = GraphqlError::coded(message, code, sent);
+            json_response(media, &json!({ "errors": [error] }))
         }
+        ErrorFormat::Plain => {
+            let error = json!({ "message": message, "code": code.as_str(), "sent": sent.as_str() });
+            json_response(Media::Json, &error)
+        }
+        ErrorFormat::Page => html::explain(status, code, sent, &message),
     };
-    let mut response = Response::new(Body::full(text.to_string()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    let media = match error_format {
-        ErrorFormat::GraphQl(media) => media,
-        ErrorFormat::Plain => Media::Json,
-    };
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media.as_str()));
     headers.insert(ERROR_HEADER, HeaderValue::from_static(code.as_str()));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -419,5 +430,12 @@ pub(super) fn rescue(
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    response
+}
+
+fn json_response(media: Media, value: &serde_json::Value) -> Response<Body> {
+    let mut response = Response::new(Body::full(value.to_string()));
+    let media = HeaderValue::from_static(media.as_str());
+    response.headers_mut().insert(CONTENT_TYPE, media);
     response
 }

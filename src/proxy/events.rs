@@ -5,8 +5,9 @@
 
 use bytes::Bytes;
 use countersign_protocol::dialect::EventsSse;
+use countersign_protocol::error_code::Code;
 use countersign_protocol::events::{Channel, Publish, Subscribe};
-use countersign_protocol::graphql::shown;
+use countersign_protocol::graphql::{GraphqlError, shown};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -110,8 +111,24 @@ async fn subscribe(
     let opened = sessions.stream(EventsSse::default(), work, client).await;
     let opened = opened.ok_or_else(|| not_opened(sessions))?;
     match opened.failed {
-        Some(errors) => Err(Error::EventsRefused(errors)),
+        Some(errors) => Err(not_read(errors)),
         None => Ok(begin(opened)),
+    }
+}
+
+/// Returns the error for a channel that cannot be read. A mistake of the client has the code that it has over
+/// other protocols.
+fn not_read(errors: Vec<GraphqlError>) -> Error {
+    let code = Code::HeaderNotForwardable.as_str();
+    // Errors of AppSync have a type.
+    let is_mistake = |error: &&GraphqlError| {
+        let extensions = &error.extensions;
+        extensions.get("code").is_some_and(|found| found == code)
+            && !extensions.contains_key("errorType")
+    };
+    match errors.first().filter(is_mistake) {
+        Some(error) => Error::HeaderNotForwardable(error.message.clone()),
+        None => Error::EventsRefused(errors),
     }
 }
 

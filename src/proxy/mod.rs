@@ -16,6 +16,7 @@ mod events;
 mod exposure;
 mod forward;
 mod graphql;
+mod html;
 mod locate;
 mod page;
 mod parameters;
@@ -93,9 +94,14 @@ impl Proxy {
         record.client_address = client.peer;
         let located = self.routes.locate(request.uri());
         let accept = Accept::of(request.headers());
-        let error_format = error_format(located.as_ref(), accept.media());
+        let is_websocket = upgrade::asks_for_websocket(request.headers());
+        let mut error_format = error_format(located.as_ref(), accept.media());
+        let is_shown = page::is_read(&request, accept) && !is_websocket;
+        if is_shown && error_format != ErrorFormat::Plain {
+            error_format = ErrorFormat::Page;
+        }
         Box::new(RoutedRequest {
-            is_websocket: upgrade::asks_for_websocket(request.headers()),
+            is_websocket,
             request,
             record,
             located,
@@ -116,15 +122,21 @@ impl Proxy {
         } = *request;
         let is_page = page::is_asked_for(&request, located.as_ref(), accept) && !is_websocket;
         let navigations = match &located {
-            // Nothing is signed for the page, so a user may open it.
-            _ if is_page => Navigations::Allow,
+            // Nothing is signed for the page, or without a route, so every link may lead there.
+            None => Navigations::AllowFromEverySite,
+            Some(_) if is_page => Navigations::AllowFromEverySite,
             Some(located) => located.route.browser.navigations,
-            None => Navigations::default(),
         };
         // This check is the first, because everything after it acts with the IAM identity.
         let checked = self
             .guard
             .check(&request, client.local, client.scheme, navigations);
+        let is_icon = located.is_none() && page::is_icon(&request);
+        let checked = match checked {
+            // A browser asks for it by itself, beside every page.
+            Err(Refusal::CrossSite(_) | Refusal::Navigation(_)) if is_icon => Ok(Cors::NoOrigin),
+            checked => checked,
+        };
         let cors = match checked {
             Ok(cors) => cors,
             Err(refusal) => {
@@ -142,6 +154,7 @@ impl Proxy {
         }
         let is_from_browser = guard::is_from_browser(request.headers());
         let result = match located {
+            _ if is_icon => Ok(page::no_icon()),
             _ if is_page => self.page(located.as_ref(), &request, client, &mut record),
             None => self
                 .guard
@@ -170,7 +183,7 @@ impl Proxy {
             exposure::keep_state(&mut response);
             exposure::vary_by_site(&mut response);
         }
-        if let ErrorFormat::GraphQl(_) = error_format {
+        if error_format != ErrorFormat::Plain {
             let accept = HeaderValue::from_static("accept");
             response.headers_mut().append(VARY, accept);
         }

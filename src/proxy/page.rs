@@ -1,27 +1,17 @@
 //! The page that a browser receives at `/` and at the paths of AppSync routes. It explains what the port
-//! is and how to use it.
-//!
-//! Nothing is signed or sent for it. It has no script and loads nothing, and pages of other origins can
-//! neither read nor embed it.
+//! is and how to use it. Nothing is signed or sent for it.
 
-use std::sync::LazyLock;
-
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, REFERRER_POLICY,
-};
-use http::{Method, Request, Response};
-use sha2::{Digest as _, Sha256};
+use http::header::{CACHE_CONTROL, HOST, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
 
 use super::accept::Accept;
 use super::body::Body;
+use super::html::{TEMPLATE, escape, fill, html};
 use super::locate::{Located, Routes};
 use super::route::Route;
 use crate::guard::{HostName, Scheme};
 use crate::upstream::UpstreamKind;
 
-const TEMPLATE: &str = include_str!("page.html");
 /// Query parameters of operations. A request with one of them does not ask for a page.
 const PARAMETERS: [&str; 7] = [
     "query",
@@ -32,19 +22,6 @@ const PARAMETERS: [&str; 7] = [
     "channel",
     "token",
 ];
-
-/// Allows nothing but the style of the template, by its hash.
-static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let style = TEMPLATE.split_once("<style>").map(|(_, rest)| rest);
-    let style = style.and_then(|rest| rest.split_once("</style>"));
-    let (style, _) = style.unwrap_or_default();
-    let hash = BASE64_STANDARD.encode(Sha256::digest(style.as_bytes()));
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'"
-    );
-    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("sandbox"))
-});
 
 /// Returns whether a request asks for the page: a `GET` that prefers HTML, for `/` or for the path of an
 /// AppSync route, without an operation.
@@ -58,7 +35,6 @@ pub(super) fn is_asked_for<B>(
         None => path == "/",
         Some(located) => is_own_path(&located.route, path),
     };
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let query = request.uri().query().unwrap_or_default();
     let mut names = query
         .split('&')
@@ -68,7 +44,27 @@ pub(super) fn is_asked_for<B>(
         || request
             .headers()
             .contains_key("x-graphql-event-stream-token");
-    has_page && is_read && accept.prefers_html() && !has_operation
+    has_page && is_read(request, accept) && !has_operation
+}
+
+/// Returns whether a browser would show the response: a `GET` that prefers HTML.
+pub(super) fn is_read<B>(request: &Request<B>, accept: Accept) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD) && accept.prefers_html()
+}
+
+/// Returns whether the request is for the icon that browsers show beside a page.
+pub(super) fn is_icon<B>(request: &Request<B>) -> bool {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    is_read && request.uri().path() == "/favicon.ico"
+}
+
+/// Returns the response for the icon, which does not exist.
+pub(super) fn no_icon() -> Response<Body> {
+    let mut response = Response::new(Body::full(""));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let hour = HeaderValue::from_static("max-age=3600");
+    response.headers_mut().insert(CACHE_CONTROL, hour);
+    response
 }
 
 /// Returns whether a path is a route's own, and not a channel of Events or a path of an application.
@@ -105,14 +101,7 @@ pub(super) fn respond<B>(
         })
         .collect();
     let page = render(&routes, host.unwrap_or("localhost"), scheme);
-    let mut response = Response::new(Body::full(page));
-    let html = HeaderValue::from_static("text/html; charset=utf-8");
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, html);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    response
+    html(&page)
 }
 
 /// A route as the page shows it.
@@ -179,34 +168,6 @@ fn remove_section(template: &mut String, name: &str) {
     if let Some(length) = rest.find(END) {
         template.replace_range(start..start + length + END.len(), "");
     }
-}
-
-/// Replaces each `{{NAME}}` by its value. Values are not searched.
-fn fill(template: &str, value: impl Fn(&str) -> String) -> String {
-    let mut parts = template.split("{{");
-    let mut page = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (name, rest) = part.split_once("}}").unwrap_or((part, ""));
-        page.push_str(&value(name));
-        page.push_str(rest);
-    }
-    page
-}
-
-/// Escapes a text for HTML, also inside quotes.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
@@ -283,19 +244,5 @@ mod tests {
             );
             assert!(page.contains(escaped), "{page}");
         }
-    }
-
-    #[test]
-    fn template_has_no_script_and_loads_nothing() {
-        for forbidden in [
-            "<script", "<img", "<link", "src=", "href=", "url(", "@import", "style=",
-        ] {
-            assert!(!TEMPLATE.contains(forbidden), "{forbidden}");
-        }
-        let policy = POLICY.to_str().unwrap();
-        assert!(
-            policy.starts_with("default-src 'none'; style-src 'sha256-"),
-            "{policy}"
-        );
     }
 }

@@ -66,15 +66,16 @@ pub(super) fn accept(
     Ok(response)
 }
 
-/// Accepts a WebSocket for a protocol of GraphQL only to close it, because browsers do not show the
-/// response to a rejected upgrade. Returns `None` for any other WebSocket.
+/// Accepts a WebSocket for a protocol of GraphQL or Events only to close it, because browsers do not show
+/// the response to a rejected upgrade. Returns `None` for any other WebSocket.
 pub(super) fn accept_and_close(
     sessions: &Sessions,
     mut request: Request<Incoming>,
     client: &Client,
     close: Close,
 ) -> Option<Response<Body>> {
-    let (mut response, protocol) = handshake(&request, &GRAPHQL_PROTOCOLS).ok()?;
+    let supported = [&GRAPHQL_PROTOCOLS[..], &EVENTS_PROTOCOLS].concat();
+    let (mut response, protocol) = handshake(&request, &supported).ok()?;
     protocol?;
     let upgrade = upgrade(&mut request, &mut response);
     sessions.close(upgrade, Arc::clone(&client.permit), close);

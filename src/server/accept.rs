@@ -130,7 +130,11 @@ pub(crate) async fn accept<C, F>(
                 serve(connection, slot);
             }
             Err(error) => {
-                warn!(%error, listener = kind, "connection not accepted");
+                warn!(
+                    error = error.to_string(),
+                    listener = kind,
+                    "connection not accepted"
+                );
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

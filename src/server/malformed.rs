@@ -66,6 +66,7 @@ impl<'a> AutomaticResponse<'a> {
                 Refusal::TooManyHeaders(MAX_HEADERS).into()
             }
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Refusal::HeadTooLarge(max_head).into(),
+            _ if !framing.request_line().is_ascii() => Error::TargetNotAscii,
             _ => Error::Head,
         }
     }

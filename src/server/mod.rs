@@ -228,7 +228,10 @@ impl Server {
             // Nobody else shows the user why the client reports a broken connection.
             Err(error @ (OpenError::NotConfigured | OpenError::Protocol)) => {
                 let client_address = peer.map(display);
-                return warn!(%error, client_address, "client connection not opened");
+                return warn!(
+                    error = error.to_string(),
+                    client_address, "client connection not opened"
+                );
             }
             Err(error) => return debug!(%error, "client connection not opened"),
         };

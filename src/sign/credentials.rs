@@ -363,9 +363,19 @@ impl Refresher {
         self.count("failed");
         // The first loads follow each other every few seconds.
         if pauses::is_growing(failures) && self.publish.borrow().has_failed_with(&error) {
-            debug!(identity = self.name, tried = %error.tried, "credentials not loaded. {}", error.remedy);
+            debug!(
+                identity = self.name,
+                tried = error.tried,
+                "credentials not loaded. {}",
+                error.remedy
+            );
         } else {
-            warn!(identity = self.name, tried = %error.tried, "credentials not loaded. {}", error.remedy);
+            warn!(
+                identity = self.name,
+                tried = error.tried,
+                "credentials not loaded. {}",
+                error.remedy
+            );
         }
         self.publish.send_modify(|state| state.failed(error));
     }

@@ -201,7 +201,9 @@ impl Upstream {
             let mut response = match attempted {
                 Ok(response) => response,
                 Err(failed) => {
-                    self.metrics.replayed(attempts.next(failed)?);
+                    let next = attempts.next(failed);
+                    let next = next.map_err(|error| error.with_headers(&headers))?;
+                    self.metrics.replayed(next);
                     continue;
                 }
             };

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use hyper::client::conn::TrySendError;
 
 use super::FramingError;
@@ -87,6 +87,16 @@ pub enum Error {
     #[error("the connection to upstream was lost before a response arrived")]
     Broken(#[source] hyper::Error),
     #[error(
+        "the connection to upstream was lost before a response arrived, perhaps because the request's \
+         {headers} headers have {bytes} bytes: API Gateway accepts 10240, and CloudFront, which is in \
+         front of AppSync, 20480"
+    )]
+    BrokenByHead {
+        headers: usize,
+        bytes: usize,
+        source: hyper::Error,
+    },
+    #[error(
         "AWS rejected the signature because of its time: this machine's clock says {}, and AWS's {}",
         time_of(.ours),
         time_of(.theirs)
@@ -135,10 +145,26 @@ pub enum Error {
 }
 
 impl Error {
+    /// Explains a lost connection by the headers of the request, if AWS probably does not accept them. They
+    /// are without the signature, which has about 500 bytes, or 2,000 with a session token.
+    pub(super) fn with_headers(self, headers: &HeaderMap) -> Self {
+        let sizes = headers.iter();
+        let bytes = sizes.map(|(name, value)| name.as_str().len() + value.len() + 4);
+        match (self, bytes.sum()) {
+            (Self::Broken(source), bytes) if bytes > PROBABLY_ACCEPTED => Self::BrokenByHead {
+                headers: headers.len(),
+                bytes,
+                source,
+            },
+            (error, _) => error,
+        }
+    }
+
     /// Returns the code for clients, logs and metrics.
     pub fn code(&self) -> Code {
         match self {
             Self::Broken(_)
+            | Self::BrokenByHead { .. }
             | Self::Framing(_)
             | Self::Interrupted(_)
             | Self::Syntax(_)
@@ -176,6 +202,7 @@ impl Error {
             | Self::Unprocessed(_) => Sent::No,
             Self::FirstByteTimeout { .. }
             | Self::Broken(_)
+            | Self::BrokenByHead { .. }
             | Self::Framing(_)
             | Self::Syntax(_)
             | Self::Tunnel(_) => Sent::Maybe,
@@ -208,6 +235,9 @@ fn time_of(time: &SystemTime) -> String {
     }
     humantime::format_rfc3339_seconds(*time).to_string()
 }
+
+/// The size of headers in bytes that every service of AWS accepts beside a signature.
+const PROBABLY_ACCEPTED: usize = 8 * 1024;
 
 impl From<Arc<DialError>> for Error {
     fn from(error: Arc<DialError>) -> Self {

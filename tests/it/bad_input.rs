@@ -104,12 +104,12 @@ async fn a_port_in_use_exits_with_3_and_names_the_port_and_the_flag() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let (port, address) = (address.port(), address.to_string());
-    let listen = ["--listen", &address, TARGET];
-    let expected = format!(
-        "countersign: port {port} is in use. Choose another with --port PORT (and for the admin \
-         listener with --admin 127.0.0.1:PORT)\n"
-    );
-    check_refused(&listen, &demo_key(), 3, &[&expected]).await;
+    let listen = ["--listen", &address, "--admin", "127.0.0.1:0", TARGET];
+    let expected = format!("countersign: port {port} is in use. Choose another with --port PORT");
+    let admin = " (and for the admin listener with --admin 127.0.0.1:PORT)";
+    check_refused(&listen, &demo_key(), 3, &[&format!("{expected}{admin}\n")]).await;
+    let without_admin = ["--listen", &address, "--admin", "off", TARGET];
+    check_refused(&without_admin, &demo_key(), 3, &[&format!("{expected}\n")]).await;
     let admin = ["--listen", "127.0.0.1:0", "--admin", &address, TARGET];
     let expected = format!(
         "countersign: port {port} is in use (the admin listener). Choose another with \

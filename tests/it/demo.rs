@@ -1,6 +1,7 @@
 //! `countersign demo`, as a newcomer meets it: what it prints, and its commands as pasted.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::support::{JSON, get, post, within};
+use crate::support::{JSON, Scratch, World, get, post, within};
 
 const README: &str = include_str!("../../README.md");
 /// The listeners of the demo in the README: of countersign, its admin listener, the emulator and its
@@ -31,10 +32,16 @@ struct Demo {
 
 impl Demo {
     async fn start(admin: &str) -> Self {
+        Self::with(admin, &[]).await
+    }
+
+    /// Starts a demo with more arguments.
+    async fn with(admin: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new("/bin/sh")
             .args(["-c", "exec \"$0\" \"$@\" 2>&1"])
             .arg(env!("CARGO_BIN_EXE_countersign"))
             .args(["demo", "--listen", "127.0.0.1:0"])
+            .args(arguments)
             .env_clear()
             .envs((!admin.is_empty()).then_some(("COUNTERSIGN_ADMIN", admin)))
             .stdin(Stdio::null())
@@ -139,6 +146,36 @@ async fn the_banner_comes_first_fits_80_columns_and_is_in_the_readme() {
     );
 }
 
+/// 1 KB of fragments, each with two spreads of the next, makes 2^30 selections.
+#[tokio::test]
+async fn doubling_fragments_are_rejected_at_once() {
+    let world = World::builder().in_process().await;
+    for root in ["Query", "Mutation", "Subscription"] {
+        let double = |n: usize| format!("fragment F{n} on {root} {{ ...F{0} ...F{0} }} ", n + 1);
+        let fragments: String = (0..30).map(double).collect();
+        let fragments = format!("{fragments}fragment F30 on {root} {{ __typename }}");
+        let query = format!("{} {{ ...F0 }} {fragments}", root.to_lowercase());
+        let message = "Validation error of type InvalidSyntax: Query is too complex.";
+        let begun = std::time::Instant::now();
+        if root != "Subscription" {
+            let answer = world.query(&query).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            assert_eq!(answer.json()["errors"][0]["message"], message, "{answer:?}");
+        }
+        let mut socket = world.acked().await;
+        socket.subscribe("s", &query).await;
+        let answer = socket.next_of("s").await;
+        let text = answer["payload"].to_string();
+        assert!(text.contains("Query is too complex."), "{answer}");
+        assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+    }
+    let rooms = world
+        .query("{ ...A } fragment A on Query { rooms { id } }")
+        .await;
+    assert_eq!(rooms.json()["data"]["rooms"][0]["id"], "lobby", "{rooms:?}");
+    world.drained().await;
+}
+
 /// Two demos on one machine, each with the default admin address.
 #[tokio::test]
 async fn the_commands_of_a_second_demo_work_as_pasted() {
@@ -176,6 +213,30 @@ async fn the_commands_of_a_second_demo_work_as_pasted() {
     assert_eq!(output(&format!("kill -INT {pid}")).await, "");
     let status = within("the demo's end", demo.child.wait()).await.unwrap();
     assert!(status.success(), "{status}");
+}
+
+#[tokio::test]
+async fn the_commands_of_a_demo_with_a_token_work_as_pasted() {
+    let scratch = Scratch::new("demo");
+    let token = "t".repeat(40);
+    let file = scratch.file("a token", &format!("# for the demo\n{token}\n"));
+    let mode = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(&file, mode).unwrap();
+    let demo = Demo::with("off", &["--token-file", &file]).await;
+    assert!(!demo.banner.contains(&token), "{}", demo.banner);
+    let address = demo.address("WebSocket");
+    let body = json!({ "query": "{ rooms { id } }" }).to_string();
+    assert_eq!(post(address, "/graphql", &[JSON], &body).await.status, 401);
+    let commands = demo.commands();
+    let mut subscriber = pasted(commands[0]).spawn().unwrap();
+    demo.started().await;
+    let mut events = BufReader::new(subscriber.stdout.take().unwrap()).lines();
+    let posted = output(commands[1]).await;
+    assert!(posted.contains(r#""body":"hello""#), "{posted}");
+    let received = async { while !events.next_line().await.unwrap().unwrap().contains("hello") {} };
+    within("the event", received).await;
+    let rooms = output(commands[2]).await;
+    assert!(rooms.contains(r#""id":"lobby""#), "{rooms}");
 }
 
 /// A subscription that filters gets nothing if the mutation does not select the fields of its arguments.

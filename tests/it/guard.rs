@@ -721,6 +721,9 @@ fn tokens() -> Vec<Row> {
         rows.push(row(401, "TOKEN_MISSING", line, &[H], ""));
     }
     rows.push(row(401, "TOKEN_MISSING", "GET /ws", &UPGRADE, ""));
+    for empty in ["x-countersign-token:", "authorization:", "authorization: "] {
+        rows.push(row(401, "TOKEN_MISSING", line, &[H, J, empty], QUERY));
+    }
     let wrong = [
         "authorization: Bearer wrong".to_owned(),
         "authorization: Bearer".to_owned(),
@@ -734,7 +737,6 @@ fn tokens() -> Vec<Row> {
         format!("authorization: Bearer {OLD}\r\nauthorization: Bearer {OLD}"),
         format!("authorization: Bearer {OLD} {NEW}"),
         "authorization: AWS4-HMAC-SHA256 Credential=x".to_owned(),
-        "x-countersign-token:".to_owned(),
         "x-countersign-token: wrong".to_owned(),
         format!("x-countersign-token: Bearer {OLD}"),
         format!("x-countersign-token: wrong\r\nauthorization: Bearer {OLD}"),
@@ -796,8 +798,8 @@ async fn a_route_can_allow_navigations() {
         ("DELETE /rest/orders", TYPED.to_vec(), 403, "NAVIGATION"),
         // Another route, and a path without a route.
         ("GET /http/orders", TYPED.to_vec(), 403, "NAVIGATION"),
-        ("GET /", TYPED.to_vec(), 403, "NAVIGATION"),
-        ("GET /restorders", TYPED.to_vec(), 403, "NAVIGATION"),
+        ("GET /", TYPED.to_vec(), 404, "NO_ROUTE"),
+        ("GET /restorders", TYPED.to_vec(), 404, "NO_ROUTE"),
     ] {
         let found = answer(world.addr, &row(0, "", line, &headers, "")).await;
         assert_eq!(
@@ -927,6 +929,8 @@ async fn a_websocket_can_send_its_token_after_the_upgrade() {
         json!({ "Authorization": format!("Bearer {named}") }),
         json!({ "headers": { "authorization": format!("Bearer {OLD}") } }),
         json!({ "token": NEW }),
+        json!({ "authorization": NEW }),
+        json!({ "authorization": "", "token": NEW }),
     ] {
         let mut socket = Socket::dial(world.addr, "/graphql", "graphql-transport-ws", &[]).await;
         let init = json!({ "type": "connection_init", "payload": payload });
@@ -1131,12 +1135,22 @@ async fn pages_of_this_machine_can_read_why_they_are_refused() {
         let (answer, origin) = exchange(&line, "https://evil.example", &ask).await;
         assert_eq!((answer.status, origin), (403, None), "{line}");
     }
-    let headers = [("origin", page)];
-    let mut socket = Socket::open(world.addr, &headers).await;
-    let closed = socket.closed().await;
-    assert_eq!(u16::from(closed.code), 4403);
-    let reason = "Origin \"http://localhost:3000\" is not allowed. To allow it: --allow-origin http://localhost:3000 ";
-    assert!(closed.reason.starts_with(reason), "{closed:?}");
+    for (path, protocols) in [
+        ("/graphql", "graphql-transport-ws"),
+        ("/graphql", "graphql-ws"),
+        ("/event", "aws-appsync-event-ws"),
+        ("/event/realtime", "aws-appsync-event-ws, header-e30"),
+    ] {
+        for page in [page, "http://127.0.0.5:3000", "http://app.localhost:3000"] {
+            let headers = [("origin", page)];
+            let mut socket = Socket::dial(world.addr, path, protocols, &headers).await;
+            let closed = socket.closed().await;
+            assert_eq!(u16::from(closed.code), 4403, "{path} {page}");
+            let reason =
+                format!("Origin {page:?} is not allowed. To allow it: --allow-origin {page} ");
+            assert!(closed.reason.starts_with(&reason), "{closed:?}");
+        }
+    }
     assert_eq!(world.emulator.stats().requests.http, 0);
 }
 

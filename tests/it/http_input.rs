@@ -176,6 +176,13 @@ async fn heads_that_cannot_be_read_are_errors_like_all_others() {
             "malformed",
         ),
     ];
+    // Its text blamed the headers.
+    let latin_1 = b"GET /caf\xe9 HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let answer = raw(world.addr, latin_1).await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "BAD_HEAD"));
+    let text =
+        "the request target has a byte that is not ASCII: percent-encode it, as in /caf%C3%A9";
+    assert!(answer.body.contains(text), "{answer:?}");
     for (what, request, status, code, text) in &rows {
         let plain = raw(world.addr, request.as_bytes()).await;
         let secure = raw_on(secure(&world, &[]).await.unwrap(), request.as_bytes()).await;
@@ -215,7 +222,7 @@ async fn heads_that_cannot_be_read_are_errors_like_all_others() {
         ("none", 431, "HEAD_TOO_LARGE", 6),
         ("graphql", 400, "BAD_HEAD", 8),
         ("rest", 400, "BAD_HEAD", 2),
-        ("none", 400, "BAD_HEAD", 2),
+        ("none", 400, "BAD_HEAD", 3),
     ] {
         let sample = format!(
             "countersign_requests_total{{route=\"{route}\",client=\"http\",operation=\"none\",status=\"{status}\",code=\"{code}\"}} {count}\n"

@@ -1,4 +1,4 @@
-//! The page that browsers receive at `/` and at the paths of AppSync routes.
+//! The pages that browsers receive: at `/` and at the paths of AppSync routes, and for errors.
 
 use crate::support::{Answer, Running, World, get, raw};
 
@@ -15,11 +15,26 @@ const HTML: (&str, &str) = (
     "accept",
     "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
 );
+const TEXT_HTML: (&str, &str) = ("accept", "text/html");
 const QUERY: &str = "/graphql?query=%7Brooms%7Bid%7D%7D";
 
 #[track_caller]
 fn check_page(answer: &Answer, what: &str) {
     assert_eq!(answer.status, 200, "{what}: {answer:?}");
+    check_html(answer, what);
+    assert!(
+        !answer.headers.contains_key("x-countersign-error"),
+        "{what}"
+    );
+    assert!(
+        answer.body.contains("<h1>countersign "),
+        "{what}: {answer:?}"
+    );
+}
+
+/// No other page can read it or embed it, and it loads nothing.
+#[track_caller]
+fn check_html(answer: &Answer, what: &str) {
     for (name, value) in [
         ("content-type", "text/html; charset=utf-8"),
         ("cache-control", "no-store"),
@@ -47,15 +62,7 @@ fn check_page(answer: &Answer, what: &str) {
         .find(|name| name.starts_with("access-control"));
     assert_eq!(foreign, None, "{what}");
     assert!(
-        !answer.headers.contains_key("x-countersign-error"),
-        "{what}"
-    );
-    assert!(
         answer.body.starts_with("<!doctype html>"),
-        "{what}: {answer:?}"
-    );
-    assert!(
-        answer.body.contains("<h1>countersign "),
         "{what}: {answer:?}"
     );
 }
@@ -77,7 +84,14 @@ async fn check(world: &Running, rows: Vec<Row>) {
                 assert!(answer.status >= 400, "{what}: {answer:?}");
                 let found = answer.headers.get("x-countersign-error");
                 assert_eq!(found.map(String::as_str), Some(code), "{what}: {answer:?}");
-                assert_eq!(answer.headers["content-type"], "application/json", "{what}");
+                let prefers_html = headers.contains(&HTML) || headers.contains(&TEXT_HTML);
+                if prefers_html && !path.starts_with("/rest") {
+                    check_html(&answer, &what);
+                    let code = format!("<code>{code}</code>");
+                    assert!(answer.body.contains(&code), "{what}: {answer:?}");
+                } else {
+                    assert_eq!(answer.headers["content-type"], "application/json", "{what}");
+                }
             }
         }
     }
@@ -102,17 +116,13 @@ async fn browser_gets_a_page_that_explains_the_port() {
         rows.push((path, typed.clone(), None));
         rows.push((path, with("sec-fetch-site", "same-origin"), None));
         rows.push((path, vec![HTML], None));
-        rows.push((path, vec![("accept", "text/html")], None));
-        rows.push((
-            path,
-            with("sec-fetch-site", "cross-site"),
-            Some("CROSS_SITE"),
-        ));
-        rows.push((
-            path,
-            with("sec-fetch-site", "same-site"),
-            Some("CROSS_SITE"),
-        ));
+        rows.push((path, vec![TEXT_HTML], None));
+        // A link on any page may lead to it.
+        rows.push((path, with("sec-fetch-site", "cross-site"), None));
+        rows.push((path, with("sec-fetch-site", "same-site"), None));
+        rows.push((path, with("referer", "https://evil.com/"), None));
+        rows.push((path, vec![HTML, ("referer", "https://evil.com/")], None));
+        rows.push((path, vec![HTML, ("upgrade-insecure-requests", "1")], None));
         rows.push((path, with("sec-fetch-dest", "iframe"), Some("NAVIGATION")));
         rows.push((path, with("sec-fetch-dest", "script"), Some("NAVIGATION")));
         rows.push((path, with("sec-purpose", "prefetch"), Some("NAVIGATION")));
@@ -121,16 +131,23 @@ async fn browser_gets_a_page_that_explains_the_port() {
             with("origin", "https://evil.com"),
             Some("ORIGIN_NOT_ALLOWED"),
         ));
-        rows.push((
-            path,
-            with("referer", "https://evil.com/"),
-            Some("CROSS_SITE"),
-        ));
+        let image = [
+            HTML,
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "no-cors"),
+            ("sec-fetch-dest", "image"),
+        ];
+        rows.push((path, image.to_vec(), Some("CROSS_SITE")));
     }
     // Everything else is as without the page.
-    for path in ["/nowhere", "/rest", "/rest/a", "/event/default/a", QUERY] {
+    for path in ["/rest", "/rest/a", "/event/default/a", QUERY] {
         rows.push((path, typed.clone(), Some("NAVIGATION")));
+        let link = with("sec-fetch-site", "cross-site");
+        rows.push((path, link, Some("CROSS_SITE")));
     }
+    rows.push(("/nowhere", typed.clone(), Some("NO_ROUTE")));
+    let link = with("sec-fetch-site", "cross-site");
+    rows.push(("/nowhere", link, Some("NO_ROUTE")));
     for path in [
         "/event?channel=/default/a",
         "/graphql?extensions=%7B%7D",
@@ -180,6 +197,42 @@ async fn browser_gets_a_page_that_explains_the_port() {
     world.drained().await;
 }
 
+/// Browsers ask for it beside every page. Each page caused a warning.
+#[tokio::test]
+async fn requests_for_the_icon_get_204_without_a_warning() {
+    let icon = |site: &'static str| {
+        [
+            ("accept", "image/avif,image/webp,*/*;q=0.8"),
+            ("sec-fetch-site", site),
+            ("sec-fetch-mode", "no-cors"),
+            ("sec-fetch-dest", "image"),
+            ("referer", "https://evil.com/"),
+        ]
+    };
+    let token = "t".repeat(40);
+    let world = World::builder()
+        .file("token", &token)
+        .config("guard.token_file = \"$DIR/token\"\n")
+        .routes(&["rest"])
+        .daemon()
+        .await;
+    for site in ["same-origin", "cross-site", "none"] {
+        let answer = get(world.addr, "/favicon.ico", &icon(site)).await;
+        assert_eq!((answer.status, answer.body.as_str()), (204, ""), "{site}");
+    }
+    assert_eq!(get(world.addr, "/favicon.ico", &[]).await.status, 204);
+    let answer = get(world.addr, "/rest/favicon.ico", &icon("same-origin")).await;
+    assert_eq!(answer.status, 403, "{answer:?}");
+    let request = "GET /favicon.ico HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
+    assert_eq!(raw(world.addr, request.as_bytes()).await.status, 403);
+    let log = world.stop().await;
+    let warnings = log.lines().filter(|line| line.contains("WARN"));
+    let codes: Vec<bool> = warnings
+        .map(|line| line.contains("CROSS_SITE") || line.contains("HOST_NOT_ALLOWED"))
+        .collect();
+    assert_eq!(codes, [true, true], "{log}");
+}
+
 #[tokio::test]
 async fn page_needs_a_token_if_requests_do() {
     let token = "t".repeat(40);
@@ -204,11 +257,11 @@ async fn route_at_the_root_has_its_own_pages() {
         .settings(&[("route.http.path", "/")])
         .in_process()
         .await;
-    let rows: Vec<Row> = vec![
-        ("/", TYPED.to_vec(), Some("NAVIGATION")),
-        ("/graphql", TYPED.to_vec(), None),
-    ];
-    check(&world, rows).await;
+    check(&world, vec![("/graphql", TYPED.to_vec(), None)]).await;
+    let answer = get(world.addr, "/", &TYPED).await;
+    assert_eq!(answer.status, 403, "{answer:?}");
+    assert_eq!(answer.headers["content-type"], "application/json");
+    assert_eq!(answer.headers["x-countersign-error"], "NAVIGATION");
     let before = world.emulator.stats().gateway.verified;
     let answer = get(world.addr, "/", &[HTML]).await;
     assert!(!answer.body.contains("<h1>countersign"), "{answer:?}");

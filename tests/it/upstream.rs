@@ -171,6 +171,34 @@ async fn a_certificate_must_have_the_right_name_and_authority() {
     assert_eq!(other.connections() + peer.connections(), 0);
 }
 
+/// AWS answers too many headers with 431, or closes the connection.
+#[tokio::test]
+async fn a_connection_lost_after_large_headers_is_explained_by_them() {
+    let peer = TlsPeer::start(&[API], &["http/1.1"], |_, mut stream| async move {
+        let mut head = [0; 16];
+        let _ = stream.read(&mut head).await;
+    })
+    .await;
+    let addr = app(peer.addr, &peer.ca_pem, &[]).await;
+    let body = json!({ "query": "mutation { a }" }).to_string();
+    for (length, is_explained) in [(4_000, false), (12_000, true)] {
+        let value = "a".repeat(length);
+        let answer = post(addr, "/graphql", &[JSON, ("x-long", &value)], &body).await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (502, "UPSTREAM_BROKEN")
+        );
+        let message = answer.json()["errors"][0]["message"].clone();
+        let message = message.as_str().unwrap();
+        let start = "the connection to upstream was lost before a response arrived";
+        assert!(message.starts_with(start), "{message}");
+        let is_found =
+            message.contains("headers have 12") && message.contains("API Gateway accepts 10240");
+        assert_eq!(is_found, is_explained, "{message}");
+        assert_eq!(answer.json()["errors"][0]["extensions"]["sent"], "maybe");
+    }
+}
+
 #[tokio::test]
 async fn a_request_without_an_answer_times_out_and_its_connection_is_dropped() {
     let gone = Arc::new(Notify::new());

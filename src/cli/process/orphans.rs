@@ -51,7 +51,7 @@ fn adopts() -> bool {
 async fn reap() {
     let mut ended = match signal(SignalKind::child()) {
         Ok(ended) => ended,
-        Err(error) => return warn!(%error, "orphans cannot be reaped"),
+        Err(error) => return warn!(error = error.to_string(), "orphans cannot be reaped"),
     };
     // The first scan also finds the processes that ended before.
     let mut scans: HashMap<Pid, u32> = HashMap::new();

@@ -157,6 +157,9 @@ async fn watch(period: Duration) {
 
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "systemd could not be notified (NOTIFY_SOCKET)");
+        warn!(
+            error = error.to_string(),
+            "systemd could not be notified (NOTIFY_SOCKET)"
+        );
     }
 }

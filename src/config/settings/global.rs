@@ -100,7 +100,8 @@ settings! {
         /// bodies of other requests must arrive within 1 s.
         in_flight: usize = values::COUNT, default 1024;
         /// Maximum size of the head of a request. A larger one, or one with more than 2048
-        /// headers, is answered with 431.
+        /// headers, is answered with 431. AWS accepts less: API Gateway 10,240 bytes, and CloudFront,
+        /// which is in front of AppSync, 20,480.
         request_head: usize = values::SIZE_OF_HEAD, default "32KiB";
         /// Maximum size of the body of a request to AppSync. A larger one is answered with 413.
         request_body: usize = values::SIZE, default "1MiB";

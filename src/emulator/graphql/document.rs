@@ -1,6 +1,7 @@
 //! The selected operation of a document, and its selection with variables and fragments resolved.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
 use async_graphql::parser::types::{
     Directive, ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
@@ -9,12 +10,59 @@ use async_graphql::{Name, Positioned, Value};
 
 use crate::selection::SelectedField;
 
+/// The number of selections in a document that are visited at most, with a fragment at each of its spreads.
+const MAX_SELECTIONS: usize = 10_000;
+/// The depth of selection sets at which async-graphql rejects a document.
+pub(super) const RECURSION: usize = 32;
+
 /// A parsed document, and the operation in it that is executed.
 #[derive(Debug, Clone)]
 pub(super) struct SelectedOperation {
     document: ExecutableDocument,
     operation: OperationDefinition,
     variables: serde_json::Value,
+}
+
+/// Returns whether a document has too many selections. A fragment of two spreads of the next fragment,
+/// and so on, makes billions of them from a few bytes, all of which the validator would visit.
+pub(super) fn has_too_many_selections(document: &ExecutableDocument) -> bool {
+    let mut left = MAX_SELECTIONS;
+    let mut operations = document.operations.iter();
+    let visited = operations.try_for_each(|(_, operation)| {
+        visit(document, &operation.node.selection_set.node, 0, &mut left)
+    });
+    visited.is_break() && left == 0
+}
+
+/// Counts the selections of a set, up to the depth at which the validator stops, too. Breaks there, and
+/// when none is left.
+fn visit(
+    document: &ExecutableDocument,
+    set: &SelectionSet,
+    depth: usize,
+    left: &mut usize,
+) -> ControlFlow<()> {
+    if depth > RECURSION {
+        return ControlFlow::Break(());
+    }
+    for selection in &set.items {
+        let Some(fewer) = left.checked_sub(1) else {
+            return ControlFlow::Break(());
+        };
+        *left = fewer;
+        let below = match &selection.node {
+            Selection::Field(field) => Some(&field.node.selection_set.node),
+            Selection::InlineFragment(fragment) => Some(&fragment.node.selection_set.node),
+            Selection::FragmentSpread(spread) => {
+                let fragment = document.fragments.get(&spread.node.fragment_name.node);
+                fragment.map(|fragment| &fragment.node.selection_set.node)
+            }
+        };
+        if let Some(below) = below.filter(|below| !below.items.is_empty()) {
+            visit(document, below, depth + 1, left)?;
+        }
+    }
+    ControlFlow::Continue(())
 }
 
 // === impl SelectedOperation ===
@@ -162,5 +210,50 @@ impl SelectedOperation {
                 .and_then(|definition| definition.node.default_value.as_ref())
                 .map(|default| default.node.clone()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::parser::parse_query;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(query: &str, expected: bool) {
+        let document = parse_query(query).unwrap();
+        assert_eq!(has_too_many_selections(&document), expected);
+    }
+
+    /// Fragments of `spreads` spreads of the next one.
+    fn fragments(count: usize, spreads: usize) -> String {
+        let body = |n: usize| format!("...F{} ", n + 1).repeat(spreads);
+        let all = (0..count).map(|n| format!("fragment F{n} on Query {{ {}}}\n", body(n)));
+        let all: String = all.collect();
+        format!("{all}fragment F{count} on Query {{ rooms {{ id }} }}\n")
+    }
+
+    #[test]
+    fn selections_are_counted_at_each_spread() {
+        check("{ rooms { id name } }", false);
+        check(&format!("{{ {} }}", "rooms { id } ".repeat(5_000)), false);
+        check(&format!("{{ {} }}", "rooms { id } ".repeat(5_001)), true);
+        check(&format!("{{ ...F0 }} {}", fragments(10, 2)), false);
+        check(&format!("{{ ...F0 }} {}", fragments(30, 2)), true);
+        check(
+            &format!("{{ a: __typename ...F0 }} {}", fragments(20, 3)),
+            true,
+        );
+        // An operation that is not selected is validated, too.
+        let two = format!(
+            "query A {{ a: __typename }} query B {{ ...F0 }} {}",
+            fragments(30, 2)
+        );
+        check(&two, true);
+        check(&fragments(30, 2).replace("fragment F0 on Query", ""), true);
+        // The validator stops at these by itself.
+        check(&format!("{{ ...F0 }} {}", fragments(5_000, 1)), false);
+        check("{ ...F } fragment F on Query { ...F ...F }", false);
+        check("{ ...Missing }", false);
     }
 }

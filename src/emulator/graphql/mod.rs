@@ -22,7 +22,7 @@ use super::hub::{ActiveSubscription, Hub};
 use super::selection::{self, NullError, Types, unalias};
 use super::sigv4::Headers;
 use chat::Chat;
-use document::SelectedOperation;
+use document::{RECURSION, SelectedOperation, has_too_many_selections};
 use schema::{Mutation, Query, RequestState, ResolverState, Schema, Subscription};
 
 /// A request: `query`, `variables` and `operationName`.
@@ -73,6 +73,7 @@ impl GraphQl {
         let schema = Schema::build(Query, Mutation, Subscription)
             .limit_depth(DEPTH)
             .limit_complexity(COMPLEXITY)
+            .limit_recursive_depth(RECURSION)
             .data(state)
             .finish();
         Self {
@@ -89,7 +90,9 @@ impl GraphQl {
         operation: Operation,
         headers: Headers,
     ) -> Result<String, AppSyncError> {
-        let (request, operation) = operation.into_request();
+        let Some((request, operation)) = operation.into_request() else {
+            return response::request_error(TOO_COMPLEX).map_err(|_| AppSyncError::Internal);
+        };
         match operation.as_ref().map(SelectedOperation::operation_type) {
             Some(OperationType::Query) => self
                 .context
@@ -140,7 +143,9 @@ impl GraphQl {
         unsigned_headers.retain(|name, _| {
             !SIGNATURE_HEADERS.contains(&name.as_str()) && !signed.contains(name)
         });
-        let (request, operation) = operation.into_request();
+        let Some((request, operation)) = operation.into_request() else {
+            return Err(SubscribeError::Invalid(vec![TOO_COMPLEX.to_owned()]));
+        };
         match operation.as_ref().map(SelectedOperation::operation_type) {
             Some(OperationType::Query | OperationType::Mutation) => {
                 return Err(SubscribeError::NotASubscription);
@@ -245,11 +250,16 @@ impl Operation {
         fields.map(|field| (root, field)).collect()
     }
 
-    /// Returns the request, and the selected operation if the document parses and contains it.
-    fn into_request(self) -> (Request, Option<SelectedOperation>) {
+    /// Returns the request, and the selected operation if the document parses and contains it. Returns
+    /// `None` for a document that cannot be validated in reasonable time.
+    fn into_request(self) -> Option<(Request, Option<SelectedOperation>)> {
         let name = self.operation_name;
         let mut request = Request::new(self.query);
-        let operation = request.parsed_query().ok().and_then(|document| {
+        let document = request.parsed_query().ok();
+        if document.is_some_and(has_too_many_selections) {
+            return None;
+        }
+        let operation = document.and_then(|document| {
             SelectedOperation::new(document, name.as_deref(), &self.variables)
         });
         let request = request.variables(Variables::from_json(self.variables));
@@ -257,11 +267,13 @@ impl Operation {
             Some(name) => request.operation_name(name),
             None => request,
         };
-        (request, operation)
+        Some((request, operation))
     }
 }
 
 /// Allows the usual introspection query.
 const DEPTH: usize = 15;
 const COMPLEXITY: usize = 1000;
+/// The message of the validator for a document beyond [`COMPLEXITY`].
+const TOO_COMPLEX: &str = "Validation error of type InvalidSyntax: Query is too complex.";
 const SIGNATURE_HEADERS: [&str; 2] = ["authorization", "x-amz-security-token"];

@@ -45,7 +45,7 @@ struct ReadFile {
 }
 
 /// The name of the setting that selects a profile.
-pub(super) const SETTING: &str = "profile";
+pub(super) const SETTING: &str = "--profile";
 /// The keys of a profile that configure credentials.
 const SOURCES: [&str; 9] = [
     ID,
@@ -233,8 +233,14 @@ impl Profiles {
         let base = loop {
             let Some(profile) = self.set.get_profile(next) else {
                 let by = visited.last().copied().unwrap_or(next);
-                let flaw = format!("has {SOURCE} {:?}, which does not exist", decode(next));
-                return Err(error(by, flaw, "Correct the name, or add the profile."));
+                let missing = decode(next);
+                let flaw = format!("has {SOURCE} {missing:?}, which does not exist");
+                let near = near(&missing, self.set.profiles().map(decode));
+                let remedy = match near {
+                    Some(near) => format!("Did you mean {SOURCE} = {near}? Or add the profile."),
+                    None => "Correct the name, or add the profile.".to_owned(),
+                };
+                return Err(error(by, flaw, &remedy));
             };
             let name = profile.name();
             if visited.contains(&name) {
