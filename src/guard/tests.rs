@@ -30,7 +30,7 @@ fn check_with(
     let guard = guard.unwrap();
     let mut request = Request::new(());
     for (name, value) in headers {
-        let name: http::HeaderName = name.parse().unwrap();
+        let name: HeaderName = name.parse().unwrap();
         request.headers_mut().append(name, value.parse().unwrap());
     }
     let verdict = guard.check(&request, local, scheme, Navigations::Refuse);
@@ -703,7 +703,7 @@ fn clients_need_a_valid_token() {
     let entries = BASE64_URL_SAFE_NO_PAD.encode(format!(r#"{{"Authorization":"{TOKEN}"}}"#));
     let header = |name: &str, value: &str| {
         let mut headers = HeaderMap::new();
-        let name: http::HeaderName = name.parse().unwrap();
+        let name: HeaderName = name.parse().unwrap();
         headers.insert(name, value.parse().unwrap());
         headers
     };
