@@ -12,7 +12,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::output::print;
 use crate::diagnose::{Credentials, diagnose};
-use inputs::Inputs;
+use inputs::{Contents, Inputs};
 use report::Style;
 
 #[derive(Args, Debug)]
@@ -86,8 +86,15 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         credentials: options.credentials.then(credentials).flatten(),
         needs_credentials: options.credentials,
     };
-    let (evidence, secrets) = inputs.read()?;
-    let mut diagnosis = diagnose(&evidence);
+    let Contents {
+        evidence,
+        secrets,
+        signed_by_curl,
+    } = inputs.read()?;
+    let mut diagnosis = match signed_by_curl {
+        Some(signing) => signing.diagnose(&evidence),
+        None => diagnose(&evidence),
+    };
     // Before the values are aligned.
     secrets.mask_diagnosis(&mut diagnosis);
     let text = if options.json {

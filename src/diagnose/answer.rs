@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::encode::quoted;
 use super::evidence::Answer;
+use super::unescape::unescape;
 
 /// An answer, parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +34,41 @@ pub(super) enum Source {
     Message,
 }
 
+/// The longest quotation of an unknown answer, in characters.
+const MAX_EXCERPT: usize = 78;
+/// The entities of XML in a canonical request. The last one introduces the others.
+const ENTITIES: [(&str, &str); 8] = [
+    ("&lt;", "<"),
+    ("&gt;", ">"),
+    ("&quot;", "\""),
+    ("&apos;", "'"),
+    ("&#39;", "'"),
+    ("&#10;", "\n"),
+    ("&#xA;", "\n"),
+    ("&amp;", "&"),
+];
+/// Error codes of AWS that do not end in `Exception`.
+const CODES: [&str; 19] = [
+    "AccessDenied",
+    "AuthFailure",
+    "AuthorizationHeaderMalformed",
+    "ExpiredToken",
+    "IncompleteSignature",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidSecurityToken",
+    "InvalidSignature",
+    "InvalidToken",
+    "MissingAuthenticationToken",
+    "NotAuthorized",
+    "RequestExpired",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+    "UnauthorizedAccess",
+    "UnauthorizedOperation",
+    "UnrecognizedClient",
+];
 /// Longer answers are cut.
 const MAX_TEXT: usize = 256 * 1024;
 /// How often a text may have been escaped.
@@ -62,6 +98,11 @@ impl Parsed {
         parsed.canonical_request = quoted_after(&message, CANONICAL_MARK, Some(STRING_MARK));
         parsed.string_to_sign = quoted_after(&message, STRING_MARK, None);
         parsed.message = message;
+        if parsed.canonical_request.is_none() && parsed.is_mismatch() {
+            // S3 and STS answer in XML.
+            parsed.canonical_request = parsed.element("CanonicalRequest");
+            parsed.string_to_sign = parsed.element("StringToSign").or(parsed.string_to_sign);
+        }
         parsed
     }
 
@@ -71,6 +112,18 @@ impl Parsed {
             .contains("The request signature we calculated does not match")
             || self.canonical_request.is_some()
             || self.message.trim().is_empty() && self.kind.starts_with("InvalidSignature")
+            || self.kind.starts_with("SignatureDoesNotMatch")
+    }
+
+    /// Returns the text of an element, if the answer is XML.
+    pub(super) fn element(&self, name: &str) -> Option<String> {
+        let (_, rest) = self.message.split_once(&format!("<{name}>"))?;
+        let (text, _) = rest.split_once(&format!("</{name}>"))?;
+        let mut text = text.replace("&#13;", "");
+        for (entity, char) in ENTITIES {
+            text = text.replace(entity, char);
+        }
+        (!text.is_empty()).then_some(text)
     }
 
     /// Returns whether AWS rejects the request without a reason.
@@ -84,8 +137,11 @@ impl Parsed {
 
     /// Returns one line about an answer that is not a known rejection.
     pub(super) fn description(&self) -> String {
-        let first_line = self.message.lines().find(|line| !line.trim().is_empty());
-        let first_line = first_line.map(|line| quoted(line.trim()));
+        let message = self
+            .element("Message")
+            .unwrap_or_else(|| self.message.clone());
+        let first_line = message.lines().find(|line| !line.trim().is_empty());
+        let first_line = first_line.map(|line| quoted(&excerpt(line.trim())));
         let status = self.status.map(|status| status.to_string());
         let parts: Vec<String> = status.into_iter().chain(first_line).collect();
         if parts.is_empty() {
@@ -142,7 +198,8 @@ fn find_error(json: &Value, depth: usize) -> Option<Error> {
                 }
             }
             let kind = text(&["errorType", "__type", "code"]);
-            let message = text(&["message"]);
+            // Lambda and CloudWatch write `errorMessage`.
+            let message = text(&["message"]).or_else(|| text(&["errorMessage"]));
             (kind.is_some() || message.is_some()).then(|| Error {
                 kind: bare_kind(kind.unwrap_or_default()).to_owned(),
                 message: message.unwrap_or_default().to_owned(),
@@ -177,15 +234,39 @@ fn kind_in_text(text: &str) -> String {
         let kind = bare_kind(rest.get(..end)?);
         (!kind.is_empty()).then(|| kind.to_owned())
     };
+    let is_code = |kind: &String| {
+        let is_known = CODES.iter().any(|code| kind.starts_with(code));
+        is_known || kind.len() > 9 && kind.ends_with("Exception")
+    };
     ["x-amzn-errortype", "errortype", "__type", "<code>"]
         .into_iter()
         .find_map(after)
         .or_else(|| {
-            let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
-            let is_kind = |word: &&str| word.len() > 9 && word.ends_with("Exception");
-            words.find(is_kind).map(str::to_owned)
+            // The messages of SDKs: Python and the CLI, Go, Java, JavaScript.
+            let marks = ["an error occurred (", "api error ", "error code", "code"];
+            marks.into_iter().filter_map(after).find(is_code)
+        })
+        .or_else(|| {
+            let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+            words.map(str::to_owned).find(is_code)
         })
         .unwrap_or_default()
+}
+
+/// Returns the beginning of a line, up to the end of a word.
+fn excerpt(line: &str) -> String {
+    let Some((end, _)) = line.char_indices().nth(MAX_EXCERPT) else {
+        return line.to_owned();
+    };
+    let start = line.get(..end).unwrap_or_default();
+    let words = start.rsplit_once(' ').map_or(start, |(words, _)| words);
+    // A word that takes most of the line is cut.
+    let kept = if words.len() * 2 < start.len() {
+        start
+    } else {
+        words
+    };
+    format!("{kept}…")
 }
 
 /// Undoes the escapes of JSON in a text whose line breaks are escaped.
@@ -195,46 +276,9 @@ fn unescaped(text: &str) -> String {
         if text.contains('\n') && !text.contains("been\\n") || !text.contains("\\") {
             break;
         }
-        text = unescaped_once(&text);
+        text = unescape(&text);
     }
     text
-}
-
-fn unescaped_once(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        let Some(first) = rest.chars().next() else {
-            out.push('\\');
-            break;
-        };
-        let mut length = first.len_utf8();
-        match first {
-            'n' => out.push('\n'),
-            'r' => out.push('\r'),
-            't' => out.push('\t'),
-            'u' => {
-                let code = rest.get(1..5).map(|hex| u32::from_str_radix(hex, 16));
-                match code.and_then(Result::ok).and_then(char::from_u32) {
-                    Some(c) => {
-                        out.push(c);
-                        length = 5;
-                    }
-                    None => out.push_str("\\u"),
-                }
-            }
-            '"' | '\\' | '/' | '\'' => out.push(first),
-            other => {
-                out.push('\\');
-                out.push(other);
-            }
-        }
-        rest = &rest[length..];
-    }
-    out.push_str(rest);
-    out
 }
 
 /// Returns the text in single quotes that follows `mark`, up to the last quote before `end`.

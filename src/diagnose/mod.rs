@@ -13,12 +13,13 @@
 //! | `input` | reads what users paste |
 //! | `answer` | AWS's answers, in all their forms |
 //! | `rules`, `tokens` | causes that AWS's text names, alone or with the request |
+//! | `elsewhere` | texts that are not from AWS |
 //! | `known` | whether AWS's text is a rejection at all |
 //! | `authorization`, `verified_request` | the request that AWS verifies, from the request that was sent |
 //! | `verify` | mistakes that a request itself shows |
 //! | `canonical`, `compare` | both sides of the calculation, line by line |
 //! | `signature`, `key` | why the signature does not match |
-//! | `encode`, `times` | percent encoding, hashes, times |
+//! | `encode`, `unescape`, `times` | percent encoding, hashes, escapes, times |
 //! | `display` | secrets and hidden characters of what is shown |
 //!
 //! What a request hides, the evidence decides in this order: AWS's text, then the first difference of
@@ -32,6 +33,7 @@ mod compare;
 mod denial;
 mod diagnosis;
 pub mod display;
+mod elsewhere;
 mod encode;
 mod evidence;
 pub mod input;
@@ -42,6 +44,7 @@ mod signature;
 mod texts;
 mod times;
 mod tokens;
+mod unescape;
 mod verified_request;
 mod verify;
 
@@ -72,10 +75,30 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     if answer.hides_reason() {
         return signature::hidden(&answer, sent, evidence, answered_at(evidence));
     }
-    let needs: &[Need] = if sent.is_some() {
-        &[Need::Answer]
-    } else {
-        &[Need::Answer, Need::Request]
+    unknown(&answer, sent, evidence)
+}
+
+/// Returns the diagnosis of a text that is not a known rejection.
+fn unknown(answer: &Parsed, sent: Option<&VerifiedRequest>, evidence: &Evidence) -> Diagnosis {
+    if let Some(meaning) = elsewhere::meaning(&answer.message) {
+        let mut diagnosis = Diagnosis::unknown(meaning.summary, &[Need::Answer]);
+        diagnosis.fix = Some(meaning.fix.to_owned());
+        return diagnosis;
+    }
+    if elsewhere::shows_only_status(&answer.message) {
+        let status = answer.status.map(|status| format!(" {status}"));
+        let status = status.unwrap_or_default();
+        let summary = format!("The text shows the status{status}, and not AWS's answer.");
+        let mut diagnosis = Diagnosis::unknown(summary, &[Need::Answer]);
+        diagnosis.fix = Some(elsewhere::ONLY_STATUS.to_owned());
+        return diagnosis;
+    }
+    // An answer with status and headers is whole.
+    let is_whole = answer.status.is_some() && !evidence.answer.headers.is_empty();
+    let needs: &[Need] = match (is_whole, sent) {
+        (true, _) => &[Need::Request],
+        (false, Some(_)) => &[Need::Answer],
+        (false, None) => &[Need::Answer, Need::Request],
     };
     Diagnosis::unknown(answer.description(), needs)
 }

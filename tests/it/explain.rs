@@ -280,6 +280,48 @@ async fn exit_codes_tell_apart_cause_unknown_and_unreadable() {
     );
 }
 
+/// curl signs when it runs: its command shows region, service and access key.
+#[tokio::test]
+async fn a_command_with_which_curl_signs_is_read() {
+    let saved = Scratch::new("explain");
+    let forbidden = "{\"message\":\"Forbidden\"}";
+    for (scope, user, code, start) in [
+        (
+            "us-east-1:apigateway",
+            "AKIAEXAMPLE:canary/Secret",
+            0,
+            "wrong-service: ",
+        ),
+        ("eu-west-1:execute-api", "$KEY:$SECRET", 0, "wrong-region: "),
+        (
+            "us-east-1:execute-api",
+            "AKIAEXAMPLE:canary/Secret",
+            1,
+            "unknown: ",
+        ),
+    ] {
+        let command = format!(
+            "curl --aws-sigv4 \"aws:amz:{scope}\" --user \"{user}\" \\\n  \
+             https://a1.execute-api.us-east-1.amazonaws.com/prod"
+        );
+        let file = saved.file("curl.txt", &command);
+        let output = explain(&["--request", &file], forbidden).await;
+        check(&output, code, start, "");
+        assert!(!stdout(&output).contains("canary"), "{output:?}");
+        if code == 1 {
+            let text = stdout(&output).replace('\n', " ");
+            for part in [
+                "curl signs this request itself, for the service \"execute-api\" in the region \"us-east-1\".",
+                "curl -v … 2>&1 | countersign explain",
+            ] {
+                assert!(text.contains(part), "{text}");
+            }
+        }
+        let output = explain(&["--request", &file, "--json"], forbidden).await;
+        check(&output, code, "{", "");
+    }
+}
+
 #[tokio::test]
 async fn json_is_one_line_for_scripts() {
     let output = explain(&["--json"], EXPIRED).await;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::secrets::Secrets;
 
-use crate::diagnose::input::{self, InputError};
+use crate::diagnose::input::{self, CurlSigning, InputError};
 use crate::diagnose::{Credentials, Evidence};
 
 const PROMPT: &str = "\
@@ -27,6 +27,15 @@ pub(super) struct Inputs<'a> {
     pub(super) needs_credentials: bool,
 }
 
+/// What the inputs contain.
+pub(super) struct Contents {
+    pub(super) evidence: Evidence,
+    /// The secrets of every input.
+    pub(super) secrets: Secrets,
+    /// The request, if it is a command with which curl signs.
+    pub(super) signed_by_curl: Option<CurlSigning>,
+}
+
 /// Why an input of `explain` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum Error {
@@ -44,8 +53,8 @@ pub(in crate::cli) enum Error {
 }
 
 impl Inputs<'_> {
-    /// Reads all inputs. The secrets are those of every input.
-    pub(super) fn read(&self) -> Result<(Evidence, Secrets), Error> {
+    /// Reads all inputs.
+    pub(super) fn read(&self) -> Result<Contents, Error> {
         let answer = self.answer.unwrap_or(Path::new("-"));
         let files = [self.request, self.canonical_request, self.string_to_sign];
         let files = std::iter::once(answer).chain(files.into_iter().flatten());
@@ -68,11 +77,22 @@ impl Inputs<'_> {
             credentials: self.credentials.clone(),
             ..Evidence::default()
         };
+        let mut signed_by_curl = None;
         if let Some(path) = self.request {
             let text = read(path)?;
             secrets.add(&text);
-            let request = input::read_request(&text).map_err(|error| invalid(path, error))?;
-            evidence.request = Some(request);
+            let signing = input::read_curl_signing(&text).map_err(|error| invalid(path, error))?;
+            match (signing, &mut evidence.request) {
+                // The output of `curl -v` is the answer; its command shows the body.
+                (Some(CurlSigning { request, .. }), Some(sent)) => {
+                    sent.body = sent.body.take().or(request.body);
+                }
+                (signing @ Some(_), None) => signed_by_curl = signing,
+                (None, _) => {
+                    let request = input::read_request(&text);
+                    evidence.request = Some(request.map_err(|error| invalid(path, error))?);
+                }
+            }
         }
         if let Some(path) = self.canonical_request {
             let text = read(path)?;
@@ -94,7 +114,11 @@ impl Inputs<'_> {
             evidence.answered_at = Some(time);
         }
         secrets.add_evidence(&evidence);
-        Ok((evidence, secrets))
+        Ok(Contents {
+            evidence,
+            secrets,
+            signed_by_curl,
+        })
     }
 }
 

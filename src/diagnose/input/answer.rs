@@ -5,6 +5,7 @@ use super::json_errors::Found;
 use super::request::{ReadHead, read_request};
 use super::terminal::{self, Verbose};
 use super::{Headers, InputError, MAX_INPUT, curl, har, literal};
+use crate::diagnose::elsewhere::shows_only_status;
 use crate::diagnose::evidence::{Answer, Request};
 
 /// An answer, and the request if the same text contains it.
@@ -53,7 +54,8 @@ pub fn read_answer(text: &str) -> Result<ReadAnswer, InputError> {
         });
     }
     let is_request = |line: &str| http_text::method_and_target(line).is_some();
-    if curl::begins(&clean) || is_request(http_text::line(&clean).0) {
+    let is_request = is_request(http_text::line(&clean).0) && !shows_only_status(&clean);
+    if curl::begins(&clean) || is_request {
         return Err(InputError::NotAnswer);
     }
     Ok(ReadAnswer {
@@ -121,8 +123,8 @@ fn status_in(text: &str) -> Option<u16> {
     let is_before = |word: &str| {
         matches!(
             word,
-            "http" | "status" | "code" | "statuscode" | "error" | "response" | "failed"
-        )
+            "http" | "status" | "code" | "statuscode" | "error" | "response" | "failed" | "of"
+        ) || word.starts_with("http")
     };
     let is_after = |word: &str| {
         matches!(

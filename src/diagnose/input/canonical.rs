@@ -14,6 +14,9 @@ pub fn read_canonical_request(text: &str) -> Result<String, InputError> {
     if let Some(found) = candidates.iter().find_map(|text| canonical_in(text)) {
         return Ok(found);
     }
+    if is_of_aws(text) {
+        return Err(InputError::OfAws);
+    }
     if candidates
         .iter()
         .any(|text| string_to_sign_in(text).is_some())
@@ -31,7 +34,24 @@ pub fn read_canonical_request(text: &str) -> Result<String, InputError> {
 pub fn read_string_to_sign(text: &str) -> Result<String, InputError> {
     let found = candidates(text)?;
     let found = found.iter().find_map(|text| string_to_sign_in(text));
-    found.ok_or(InputError::NotStringToSign)
+    found.ok_or(if is_of_aws(text) {
+        InputError::OfAws
+    } else {
+        InputError::NotStringToSign
+    })
+}
+
+/// Returns whether a text says that AWS computed what follows. It would prove nothing but that AWS's answer
+/// is equal to itself.
+fn is_of_aws(text: &str) -> bool {
+    const MARKS: [&str; 5] = [
+        "The Canonical String for this request should have been",
+        "The String-to-Sign should have been",
+        "<CanonicalRequest>",
+        "<StringToSign>",
+        "<AWSAccessKeyId>",
+    ];
+    MARKS.iter().any(|mark| text.contains(mark))
 }
 
 /// Returns the text in each form that it may stand for: as it is, then without the quotes and escapes of a
@@ -94,6 +114,9 @@ fn canonical_in(text: &str) -> Option<String> {
                 .is_some_and(|path| path.starts_with('/') || path.is_empty())
     };
     let start = (0..lines.len()).find(|at| is_start(*at))?;
+    if is_of_aws(lines.get(..=start)?.join("\n").as_str()) {
+        return None;
+    }
     let is_hash = |line: &str| {
         let line = line.trim_end_matches('\'');
         line.len() == 64 && line.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -124,6 +147,10 @@ fn string_to_sign_in(text: &str) -> Option<String> {
             && (algorithm.starts_with("AWS4-") || is_similar)
             && block.iter().all(|line| !line.trim().is_empty())
     };
-    let block = lines.windows(4).find(is_string)?.join("\n");
+    let start = lines.windows(4).position(|block| is_string(&block))?;
+    if is_of_aws(lines.get(..=start)?.join("\n").as_str()) {
+        return None;
+    }
+    let block = lines.get(start..start + 4)?.join("\n");
     Some(block.trim_end().trim_matches('\'').to_owned())
 }

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::shell::{VARIABLE, words};
 use super::url::of_url;
 use super::{Headers, InputError, header};
+use crate::diagnose::encode::{Slash, encode};
 use crate::diagnose::evidence::Request;
 
 /// Options with a value that does not change the request as AWS sees it.
@@ -100,8 +101,9 @@ const MAX_HEADERS: usize = 1000;
 /// Short options without a value that do not change the request are not listed.
 const SHORT_WITH_VALUE: &str = "ACDEFHKPQTUXYbcdehmortuwxyz";
 
+/// What the options of a command say.
 #[derive(Default)]
-struct Command {
+pub(super) struct Command {
     urls: Vec<String>,
     method: Option<String>,
     headers: Headers,
@@ -115,8 +117,9 @@ struct Command {
     is_head: bool,
     is_upload: bool,
     is_json: bool,
-    user: Option<String>,
-    is_signed_by_curl: bool,
+    pub(super) user: Option<String>,
+    /// The parameters of `--aws-sigv4`.
+    pub(super) sigv4: Option<String>,
 }
 
 /// Returns whether the text begins with a curl command.
@@ -149,7 +152,7 @@ pub(super) fn body(text: &str) -> Result<Option<Vec<u8>>, InputError> {
 }
 
 impl Command {
-    fn parse(text: &str) -> Result<Self, InputError> {
+    pub(super) fn parse(text: &str) -> Result<Self, InputError> {
         let mut command = Self::default();
         let mut words = words(after_prompt(text))?.into_iter().skip(1);
         while let Some(word) = words.next() {
@@ -231,10 +234,7 @@ impl Command {
             "--get" => self.is_get = true,
             "--head" => self.is_head = true,
             "--user" => self.user = Some(value()),
-            "--aws-sigv4" => {
-                value();
-                self.is_signed_by_curl = true;
-            }
+            "--aws-sigv4" => self.sigv4 = Some(value()),
             "--user-agent" => self.set("user-agent", &value()),
             "--referer" => self.set("referer", &value()),
             "--range" => {
@@ -321,10 +321,29 @@ impl Command {
         }
     }
 
-    fn request(mut self) -> Result<Request, InputError> {
-        if self.is_signed_by_curl {
+    fn request(self) -> Result<Request, InputError> {
+        if self.sigv4.is_some() {
             return Err(InputError::SignedByCurl);
         }
+        let request = self.with_variables()?;
+        without_variables(&request)?;
+        Ok(request)
+    }
+
+    /// Returns the request with the names of variables in place of their values.
+    pub(super) fn request_as_shown(self) -> Result<Request, InputError> {
+        let mut request = self.with_variables()?;
+        let shown = |text: &str| text.replace(VARIABLE, "");
+        request.target = shown(&request.target);
+        for (_, value) in &mut request.headers {
+            *value = shown(value);
+        }
+        let body = request.body.take();
+        request.body = body.filter(|body| without_variable(&String::from_utf8_lossy(body)).is_ok());
+        Ok(request)
+    }
+
+    fn with_variables(mut self) -> Result<Request, InputError> {
         let url = self.urls.first().ok_or(InputError::NoUrl)?;
         let mut url = if url.contains("://") {
             url.clone()
@@ -372,7 +391,6 @@ impl Command {
         if header(&request.headers, "host").is_none() {
             request.headers.insert(0, ("host".to_owned(), host));
         }
-        without_variables(&request)?;
         Ok(request)
     }
 
@@ -406,16 +424,7 @@ fn encoded_pair(value: &str) -> Option<String> {
 }
 
 fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
+    encode(text.as_bytes(), Slash::Encode)
 }
 
 /// Rejects a request that depends on a variable: what was sent is not known.

@@ -6,6 +6,7 @@
 mod answer;
 mod canonical;
 mod curl;
+mod curl_signing;
 mod har;
 mod http_text;
 mod json_errors;
@@ -24,14 +25,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::encode::decode as percent_decode;
+use super::unescape::unescape;
 
 pub use answer::{ReadAnswer, read_answer};
 pub use canonical::{read_canonical_request, read_string_to_sign};
+pub use curl_signing::{CurlSigning, read_curl_signing};
 pub use request::read_request;
 pub use time::read_time;
 
 /// The maximum size of one input, in bytes.
 pub const MAX_INPUT: usize = 4 * 1024 * 1024;
+
+/// One of so many bytes of a text may be invalid.
+const MAX_INVALID: usize = 4;
 
 /// Names and values of headers, in their order.
 type Headers = Vec<(String, String)>;
@@ -70,6 +76,11 @@ pub enum InputError {
          which shows the headers that curl sent"
     )]
     SignedByCurl,
+    #[error(
+        "is AWS's answer, with what AWS computed: print the canonical request and the string to sign that your own \
+         code computes, before the signature"
+    )]
+    OfAws,
     #[error("is a string to sign: give it with --string-to-sign")]
     NotCanonical,
     #[error(
@@ -83,7 +94,8 @@ pub enum InputError {
     NotTime,
 }
 
-/// Returns the text of a file: UTF-8, or UTF-16 with a byte order mark, as PowerShell writes it.
+/// Returns the text of a file: UTF-8, or UTF-16 with a byte order mark, as PowerShell writes it. Bytes that
+/// are not UTF-8 are read as Latin-1, which old programs write.
 pub fn decode(bytes: &[u8]) -> Result<String, InputError> {
     if bytes.len() > MAX_INPUT {
         return Err(InputError::TooLarge);
@@ -91,8 +103,8 @@ pub fn decode(bytes: &[u8]) -> Result<String, InputError> {
     let wide = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
         let (pairs, odd) = rest.as_chunks::<2>();
         let units: Vec<u16> = pairs.iter().map(|pair| unit(*pair)).collect();
-        let text = String::from_utf16(&units).ok();
-        text.filter(|_| odd.is_empty()).ok_or(InputError::Binary)
+        let text = String::from_utf16_lossy(&units);
+        odd.is_empty().then_some(text).ok_or(InputError::Binary)
     };
     let text = match bytes {
         [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes)?,
@@ -110,8 +122,21 @@ pub fn decode(bytes: &[u8]) -> Result<String, InputError> {
 }
 
 fn utf8(bytes: &[u8]) -> Result<String, InputError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| InputError::Binary)?;
-    Ok(text.to_owned())
+    let mut text = String::with_capacity(bytes.len());
+    let mut invalid = 0;
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        invalid += chunk.invalid().len();
+        // 0x80 to 0x9f are control characters.
+        text.extend(chunk.invalid().iter().map(|byte| match byte {
+            0xa0.. => char::from(*byte),
+            _ => char::REPLACEMENT_CHARACTER,
+        }));
+    }
+    if invalid * MAX_INVALID > bytes.len() {
+        return Err(InputError::Binary);
+    }
+    Ok(text)
 }
 
 /// Returns a text without the encodings of URLs, JSON and HTML, each of which is removed once.
@@ -123,7 +148,7 @@ pub fn decoded(text: &str) -> String {
             .into();
     }
     if text.contains('\\') {
-        text = literal::unescape(&text).into();
+        text = unescape(&text).into();
     }
     for (entity, char) in [
         ("&quot;", "\""),

@@ -49,6 +49,12 @@ pub fn read_request(text: &str) -> Result<Request, InputError> {
     found.ok_or(InputError::NoRequest)
 }
 
+/// Returns whether a text has the output of a client that shows the request as it was sent.
+pub(super) fn has_output(text: &str) -> bool {
+    let verbose = terminal::verbose(text).or_else(|| terminal::http_client(text));
+    verbose.is_some_and(|Verbose { request, .. }| request.is_some())
+}
+
 /// Returns the text from the line on which a curl command begins.
 fn curl_command(text: &str) -> Option<&str> {
     http_text::from_first_line(text, curl::begins)

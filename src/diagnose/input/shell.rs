@@ -4,7 +4,7 @@
 //! continuations by `^` and by a backtick, and what follows the command.
 
 use super::InputError;
-use super::literal::unescape;
+use crate::diagnose::unescape::unescape;
 
 /// What a variable is replaced by in a word, so that its user can decide whether it matters.
 pub(super) const VARIABLE: char = '\u{e000}';
@@ -42,6 +42,15 @@ fn rewritten(text: &str) -> Result<String, InputError> {
             (Quote::None, '\'', _) => quote = Quote::Single,
             (Quote::Single, '\'', _) | (Quote::Double, '"', _) => quote = Quote::None,
             (Quote::None, '"', _) => quote = Quote::Double,
+            // A continuation line, which is not a word of its own.
+            (Quote::None | Quote::Double, '\\', Some('\n')) => {
+                at += 1;
+                continue;
+            }
+            (Quote::None | Quote::Double, '\\', Some('\r')) if rest.starts_with("\\\r\n") => {
+                at += 2;
+                continue;
+            }
             (Quote::None | Quote::Double, '\\', Some(next)) => {
                 out.push(char);
                 out.push(next);

@@ -1,5 +1,7 @@
 //! Tests of the readers, one list of forms each.
 
+mod pasted;
+
 use super::*;
 use crate::diagnose::evidence::{Answer, Request};
 
@@ -113,21 +115,6 @@ fn answers_are_read_in_every_form_that_is_pasted() {
 }
 
 #[test]
-fn halves_of_surrogate_pairs_are_read() {
-    for (escape, expected) in [
-        (r"\ud800", "\u{fffd}"),
-        (r"\udc00\ud83d\ude00\ud83d", "\u{fffd}\u{1f600}\u{fffd}"),
-    ] {
-        let text = format!(r#"{{"message":"{escape} is not authorized to perform: x"}}"#);
-        let found: serde_json::Value = serde_json::from_str(&answer(&text).body).unwrap();
-        assert_eq!(
-            found["message"],
-            format!("{expected} is not authorized to perform: x")
-        );
-    }
-}
-
-#[test]
 fn output_of_curl_contains_request_and_answer() {
     let body = json(MISMATCH);
     let text = format!(
@@ -238,6 +225,12 @@ fn requests_are_read_from_curl_commands() {
     );
     check("user@box:~$ curl h", "GET /", "host: h | accept: */*", "");
     check("curl -I https://h", "HEAD /", "host: h | accept: */*", "");
+    check(
+        "curl \\\n -I \\\r\n  https://h",
+        "HEAD /",
+        "host: h | accept: */*",
+        "",
+    );
     check(
         "curl -sSXPOST 'https://h/x' -H 'A: b' \\\n  --data-raw '{\"a\": \"it'\\''s\"}' | jq .",
         "POST /x",

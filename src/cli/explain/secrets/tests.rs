@@ -178,6 +178,20 @@ fn public_parts_of_an_authorization_stay() {
         "Bearer token"
     );
     assert_eq!(masked_of("x-api-key: $API_KEY", "API_KEY"), "API_KEY");
+    let host = "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com";
+    for before in [
+        "curl -u \"$KEY_ID:$SECRET_ACCESS_KEY\"",
+        "curl -H \"x-api-key: ${API_KEY}\"",
+        "curl -H x-api-key:$API_KEY",
+        "Token: the one for this API is sent to",
+        "it sends the token to",
+    ] {
+        assert_eq!(
+            masked_of(&format!("{before} https://{host}/x"), host),
+            host,
+            "{before}"
+        );
+    }
     assert_eq!(
         masked_of("authorization: undefined", "undefined"),
         "undefined"

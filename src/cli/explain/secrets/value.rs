@@ -45,6 +45,9 @@ impl Place {
         let is_quoted = skip(bytes, &mut at, b"\"'`");
         skip_note(bytes, &mut at);
         skip(bytes, &mut at, b"\"'`\\])* \t");
+        let is_spaced = bytes.get(self.end..at).is_some_and(|between| {
+            !between.is_empty() && between.iter().all(u8::is_ascii_whitespace)
+        });
         let separator = at;
         let is_separated = skip(bytes, &mut at, b":=>|");
         let mut can_break = is_quoted && is_separated;
@@ -53,7 +56,7 @@ impl Place {
             if is_quoted && bytes.get(at) == Some(&b',') {
                 at = after_value_name(bytes, at).unwrap_or(at + 1);
                 can_break = true;
-            } else if !(at > self.end && self.is_option(bytes) && is_like_secret(bytes, at)) {
+            } else if !(is_spaced && self.is_option(bytes) && is_like_secret(bytes, at)) {
                 // `--secret-access-key X`, `aws_session_token X`
                 return None;
             }
@@ -92,6 +95,12 @@ impl Place {
     /// Returns the quote before the name, if nothing else is before it in its line but marks.
     fn before(&self, bytes: &[u8]) -> Option<Option<u8>> {
         let before = bytes.get(self.line..self.start)?;
+        let name = bytes.get(self.start..self.end)?;
+        let has = |byte: u8| name.contains(&byte);
+        // `curl -H x-api-key`
+        if has(b' ') && (has(b'-') || has(b'_')) {
+            return None;
+        }
         if let [.., quote @ (b'"' | b'\'')] = before {
             return Some(Some(*quote));
         }
@@ -177,7 +186,8 @@ impl Value {
                 found(user.split_once(':').map_or("", |(_, it)| it).as_bytes());
             }
             is_basic = word.eq_ignore_ascii_case(b"basic");
-            if is_scheme(word) || is_public(word) || is_sentence && is_plain(word) {
+            let is_of_sentence = is_sentence && (is_plain(word) || is_url(word));
+            if is_scheme(word) || is_public(word) || is_of_sentence {
                 continue;
             }
             for secret in word.split(|byte| *byte == b';') {
@@ -236,7 +246,9 @@ fn is_like_secret(bytes: &[u8], at: usize) -> bool {
     let word = word.unwrap_or_default();
     let has = |is_of: fn(&u8) -> bool| word.iter().any(is_of);
     let is_mixed = word.iter().skip(1).any(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase);
-    !word.is_empty() && (has(u8::is_ascii_digit) || is_mixed || word.len() > MAX_PLAIN)
+    !word.is_empty()
+        && !is_url(word)
+        && (has(u8::is_ascii_digit) || is_mixed || word.len() > MAX_PLAIN)
 }
 
 /// Returns whether a word is one of a sentence.
@@ -247,6 +259,11 @@ fn is_plain(word: &[u8]) -> bool {
         word => word,
     };
     word.len() <= MAX_PLAIN && word.iter().all(u8::is_ascii_alphabetic)
+}
+
+/// Returns whether a word is a URL. Secrets in one have names or users before them.
+fn is_url(word: &[u8]) -> bool {
+    word.windows(3).any(|part| part == b"://")
 }
 
 fn is_scheme(word: &[u8]) -> bool {
