@@ -184,7 +184,12 @@ fn fragment() -> impl Strategy<Value = String> {
         "AWS4-HMAC-SHA256 Credential=A/20260115/r/s/aws4_request, SignedHeaders=host;x, Signature=ab",
         "Authorization header requires 'Credential' parameter. Authorization=",
         "Signature expired: 20260115T120000Z is now earlier than x (20260115T120000Z - 5 min.)",
-        " is not authorized to perform: a on resource: b",
+        "User: arn:aws:iam::1:user/a",
+        " is not authorized to perform: a:B on resource: arn:aws:execute-api:r:*1:b",
+        " with an explicit deny in a permissions boundary",
+        "<RequestTime>20260115T120000Z</RequestTime><ServerTime>2026-01-15T12:20:00Z",
+        "The difference between the request time and the current time is too large",
+        "Credential should be scoped to correct service: '",
         "' is named as a SignedHeader",
         "Not Authorized to access a on type b",
         r#"{"type":"start","payload":{"data":"x","extensions":{"authorization":{"a":"b"}}}}"#,
@@ -238,6 +243,12 @@ proptest! {
         let diagnosis = diagnose(&evidence);
         prop_assert_eq!(diagnosis.cause.is_none(), diagnosis.confidence == Confidence::Unknown);
         prop_assert!(serde_json::to_string(&diagnosis).is_ok());
+        // What is logged, sent to clients and pasted into policies has the form that AWS documents.
+        let denial = diagnosis.denial.unwrap_or_default();
+        for (value, longest) in [(denial.identity, 2048), (denial.resource, 2048), (denial.action, 128)] {
+            let value = value.unwrap_or_default();
+            prop_assert!(value.len() <= longest && value.bytes().all(|byte| byte.is_ascii_graphic()));
+        }
     }
 }
 
