@@ -319,3 +319,26 @@ async fn the_identity_that_realtime_rejects_is_logged_once() {
     assert_eq!(log.matches("WARN").count(), refused.len(), "{log}");
     assert_eq!(log.matches(&identity).count(), refused.len(), "{log}");
 }
+
+/// The stream is refused by its subscription, whose line explains why.
+#[tokio::test]
+async fn a_stream_of_events_that_aws_refuses_is_explained_once() {
+    let world = World::builder().routes(&["event"]).daemon().await;
+    world.switch(json!({ "policy": NOTHING }));
+    let accept = ("accept", "text/event-stream");
+    let answer = get(world.addr, "/event?channel=/default/a", &[accept]).await;
+    assert_eq!(answer.code(), "EVENTS_REFUSED", "{answer:?}");
+    let log = world.stop().await;
+    let warnings = log.lines().filter(|line| line.contains("WARN"));
+    let warnings: Vec<&str> = warnings.collect();
+    assert_eq!(warnings.len(), 1, "{log}");
+    check_line(
+        warnings[0],
+        &["cause=\"not-authorized\"", "appsync:EventConnect"],
+    );
+    let request = log.lines().find(|line| line.contains("EVENTS_REFUSED"));
+    assert!(
+        request.is_some_and(|line| line.contains("cause=\"not-authorized\"")),
+        "{log}"
+    );
+}
