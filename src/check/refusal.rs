@@ -9,7 +9,7 @@ use serde_json::json;
 use super::fixes;
 use super::report::Fault;
 use super::target::Target;
-use crate::diagnose::{self, Confidence, Evidence, diagnose};
+use crate::diagnose::{self, Confidence, Evidence, diagnose, synchronize_clock};
 use crate::sign::{clock, redact};
 use crate::telemetry::error_chain;
 use crate::upstream::{
@@ -68,7 +68,9 @@ pub(super) fn upstream_fault(error: &Error) -> Fault {
     } else {
         error.code().as_str().to_ascii_lowercase().replace('_', "-")
     };
-    let fix = if let Error::FirstByteTimeout { .. } = error {
+    let fix = if let Error::ClockSkew { .. } = error {
+        &synchronize_clock()
+    } else if let Error::FirstByteTimeout { .. } = error {
         "The API takes longer, or a proxy holds the request back. Check the API's own log. If it needs longer, raise \
          timeouts.first_byte: COUNTERSIGN_TIMEOUTS__FIRST_BYTE=60s"
     } else if let Error::HandshakeTimeout { .. } = error {

@@ -210,6 +210,8 @@ async fn a_wrong_clock_is_found() {
         &expect("clock", "clock-slow", &["2days"]),
     );
     assert_eq!(ended.step("request")["cause"], "clock-slow");
+    let fix = ended.step("request")["fix"].as_str().unwrap();
+    assert!(fix.contains("timedatectl set-ntp true"), "{fix}");
     site.world.switch(json!({ "clock_skew_s": 100 }));
     let ended = site.graphql(&[], &[]).await;
     assert_eq!(ended.code, 0, "AWS accepts five minutes: {}", ended.stdout);
