@@ -8,10 +8,16 @@
         standard input ends. Prints "ready" once all are open. PROTOCOL graphql: the handshake and
         the subscribe messages of graphql-transport-ws. PROTOCOL echo: the subscribe messages only,
         each awaited back.
+    sockets.py ask PORT PATH MESSAGES
+        Opens a WebSocket to an echo server, and sends messages, each after the echo of the last one.
+    sockets.py fan-out UPSTREAM CERTIFICATE KEY PORT PATH SOCKETS EVENTS
+        Runs an AppSync realtime server on UPSTREAM, opens SOCKETS WebSockets on PORT, each with one
+        subscription, and publishes events, each after all subscriptions have received the last one.
 """
 
 import asyncio
 import base64
+import functools
 import hashlib
 import json
 import os
@@ -22,9 +28,11 @@ import sys
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 DOCUMENT = "subscription OnMessage { onMessage(room: \"general\") { id body author sentAt } }"
+# A message of 300 bytes.
+MESSAGE = {"id": "1", "author": "a", "sentAt": "2026-11-30T09:00:00Z", "body": 228 * "m"}
 DIALS_AT_A_TIME = 32
-# Seconds until all sockets must be open.
-PATIENCE = 60
+# Seconds until all sockets must be open, or all messages must have arrived.
+PATIENCE = 120
 
 
 async def read_frame(reader):
@@ -59,7 +67,8 @@ async def read_head(reader):
     return head[0], {name.strip().lower(): value.strip() for name, value in fields}
 
 
-async def echo(port, certificate, key):
+async def listen(port, certificate, key, protocol, handle):
+    """Starts a TLS server of WebSockets. `handle` gets each message and a function that sends one."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, key)
 
@@ -69,26 +78,39 @@ async def echo(port, certificate, key):
             digest = hashlib.sha1((headers["sec-websocket-key"] + GUID).encode()).digest()
             writer.write(
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                "Connection: Upgrade\r\nSec-WebSocket-Protocol: graphql-transport-ws\r\n"
+                f"Connection: Upgrade\r\nSec-WebSocket-Protocol: {protocol}\r\n"
                 f"Sec-WebSocket-Accept: {base64.b64encode(digest).decode()}\r\n\r\n".encode()
             )
+
+            def send(opcode, payload):
+                writer.write(frame(opcode, payload, masked=False))
+
             while True:
                 opcode, payload = await read_frame(reader)
                 if opcode == CLOSE:
                     break
-                writer.write(frame(PONG if opcode == PING else opcode, payload, masked=False))
+                if opcode == PING:
+                    send(PONG, payload)
+                else:
+                    handle(payload, functools.partial(send, opcode))
         except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
             pass
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", port, ssl=tls, backlog=4096)
+    return await asyncio.start_server(serve, "127.0.0.1", port, ssl=tls, backlog=4096)
+
+
+async def echo(port, certificate, key):
+    protocol = "graphql-transport-ws"
+    server = await listen(port, certificate, key, protocol, lambda payload, send: send(payload))
     async with server:
         print("ready", flush=True)
         await server.serve_forever()
 
 
-async def open_socket(port, path, subscriptions, protocol):
+async def upgrade(port, path):
+    """Opens a WebSocket, and returns functions that send a message and receive the next one."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     key = base64.b64encode(os.urandom(16)).decode()
     writer.write(
@@ -115,6 +137,11 @@ async def open_socket(port, path, subscriptions, protocol):
         writer.write(frame(TEXT, payload, masked=True))
         return payload
 
+    return send, next_text
+
+
+async def open_socket(port, path, subscriptions, protocol):
+    send, next_text = await upgrade(port, path)
     if protocol == "graphql":
         send({"type": "connection_init"})
         answer = json.loads(await next_text())
@@ -125,12 +152,12 @@ async def open_socket(port, path, subscriptions, protocol):
         sent = send({"type": "subscribe", "id": str(number), "payload": payload})
         if protocol == "echo" and await next_text() != sent:
             raise RuntimeError("the echo differs")
+    return next_text
 
-    async def stay():
-        message = await next_text()
-        raise RuntimeError(f"an idle subscription was sent {message!r}")
 
-    return stay()
+async def stay(next_text):
+    message = await next_text()
+    raise RuntimeError(f"an idle subscription was sent {message!r}")
 
 
 async def hold(port, path, sockets, subscriptions, protocol):
@@ -138,7 +165,7 @@ async def hold(port, path, sockets, subscriptions, protocol):
 
     async def one():
         async with gate:
-            return await open_socket(port, path, subscriptions, protocol)
+            return stay(await open_socket(port, path, subscriptions, protocol))
 
     stays = await asyncio.wait_for(asyncio.gather(*(one() for _ in range(sockets))), PATIENCE)
     # Pings must be answered as soon as the first socket is open, so read all sockets from here on.
@@ -151,6 +178,45 @@ async def hold(port, path, sockets, subscriptions, protocol):
     os._exit(0)
 
 
+async def ask(port, path, messages):
+    send, next_text = await upgrade(port, path)
+    for _ in range(messages):
+        sent = send(MESSAGE)
+        if await next_text() != sent:
+            raise RuntimeError("the echo differs")
+
+
+async def fan_out(upstream, certificate, key, port, path, sockets, events):
+    # The function that sends to each subscription, by its id.
+    subscriptions = {}
+
+    def handle(payload, send):
+        message = json.loads(payload)
+        if message["type"] == "connection_init":
+            answer = {"type": "connection_ack", "payload": {"connectionTimeoutMs": 300_000}}
+        elif message["type"] == "start":
+            subscriptions[message["id"]] = send
+            answer = {"type": "start_ack", "id": message["id"]}
+        else:
+            return
+        send(json.dumps(answer).encode())
+
+    async with await listen(upstream, certificate, key, "graphql-ws", handle):
+        clients = [await open_socket(port, path, 1, "graphql") for _ in range(sockets)]
+        while len(subscriptions) < sockets:
+            await asyncio.sleep(0.01)
+        data = {"data": {"onMessage": MESSAGE}}
+        expected = {"type": "next", "id": "0", "payload": data}
+        for _ in range(events):
+            for identifier, send in subscriptions.items():
+                event = {"type": "data", "id": identifier, "payload": data}
+                send(json.dumps(event, separators=(",", ":")).encode())
+            for next_text in clients:
+                if (received := json.loads(await next_text())) != expected:
+                    raise RuntimeError(f"a subscription received {received}")
+        os._exit(0)
+
+
 def main():
     command, *arguments = sys.argv[1:]
     if command == "echo":
@@ -159,6 +225,15 @@ def main():
     elif command == "hold":
         port, path, sockets, subscriptions, protocol = arguments
         asyncio.run(hold(int(port), path, int(sockets), int(subscriptions), protocol))
+    elif command == "ask":
+        port, path, messages = arguments
+        asyncio.run(asyncio.wait_for(ask(int(port), path, int(messages)), PATIENCE))
+    elif command == "fan-out":
+        upstream, certificate, key, port, path, sockets, events = arguments
+        running = fan_out(
+            int(upstream), certificate, key, int(port), path, int(sockets), int(events)
+        )
+        asyncio.run(asyncio.wait_for(running, PATIENCE))
     else:
         sys.exit(__doc__)
 
