@@ -11,7 +11,7 @@ pub mod tasks;
 mod trace;
 
 pub use error_chain::error_chain;
-pub use log::{HeldLines, LogConfig, LogFormat, init, init_held, parse_filter};
+pub use log::{HeldLines, LogConfig, LogFormat, LogGuard, init, init_held, parse_filter};
 pub use otlp::{Export, TraceConfig, TraceError};
 pub use record::{Record, RecordedRejection};
 pub use record_code::RecordCode;

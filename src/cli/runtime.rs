@@ -1,12 +1,11 @@
 //! Starts what commands run on: the runtime, the log and the export of spans.
 
 use tokio::runtime::{Handle, Runtime};
-use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::ParseError;
 
 use super::failure::Failure;
 use crate::config::{Config, Problem, Problems};
-use crate::telemetry::{self, Export, HeldLines, LogConfig};
+use crate::telemetry::{self, Export, HeldLines, LogConfig, LogGuard};
 
 /// Returns the exporter of spans, which runs on `runtime`, or `None` if none is configured.
 pub(super) fn export(config: &Config, runtime: &Handle) -> Result<Option<Export>, Failure> {
@@ -19,7 +18,7 @@ pub(super) fn export(config: &Config, runtime: &Handle) -> Result<Option<Export>
 pub(super) fn start_log(
     config: &LogConfig,
     export: Option<&Export>,
-) -> Result<WorkerGuard, Failure> {
+) -> Result<LogGuard, Failure> {
     telemetry::init(config, export).map_err(invalid_filter)
 }
 
@@ -27,7 +26,7 @@ pub(super) fn start_log(
 pub(super) fn start_held_log(
     config: &LogConfig,
     export: Option<&Export>,
-) -> Result<(WorkerGuard, HeldLines), Failure> {
+) -> Result<(LogGuard, HeldLines), Failure> {
     telemetry::init_held(config, export).map_err(invalid_filter)
 }
 

@@ -23,7 +23,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use tracing_appender::non_blocking::ErrorCounter;
 
 use bound::{Codes, Combinations};
 pub use exposition::Format;
@@ -62,8 +61,6 @@ macro_rules! metrics {
             codes: Codes,
             combinations: Combinations,
             keepalives: Mutex<Vec<Arc<Keepalives>>>,
-            /// The counter of lines that the log dropped, and how many of them have been counted here.
-            log_lines: Mutex<Option<(ErrorCounter, u64)>>,
             $(pub $field: $kind,)*
             $($of_route: Family<RouteLabel, $route_kind>,)*
         }
@@ -98,7 +95,6 @@ macro_rules! metrics {
                     codes: Codes::default(),
                     combinations: Combinations::default(),
                     keepalives: Mutex::default(),
-                    log_lines: Mutex::default(),
                     $($field,)*
                     $($of_route,)*
                 }
@@ -253,22 +249,11 @@ impl Metrics {
         keepalives
     }
 
-    /// Sets the counter of dropped log lines.
-    pub(super) fn watch_log(&self, lines: ErrorCounter) {
-        *self.log_lines.lock() = Some((lines, 0));
-    }
-
     /// Updates the metrics that are computed at a scrape.
     fn observe(&self) {
         self.process.observe();
         for keepalives in self.keepalives.lock().iter() {
             keepalives.observe();
-        }
-        if let Some((lines, known)) = &mut *self.log_lines.lock() {
-            let dropped = lines.dropped_lines() as u64;
-            self.log_lines_dropped
-                .inc_by(dropped.saturating_sub(*known));
-            *known = dropped;
         }
         let labels = BuildLabels {
             version: build::VERSION,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::field::display;
 use tracing::{info, warn};
 
+use super::log::REQUEST_TARGET;
 use super::metrics::{GaugeGuard, OperationLabels, RequestLabels, RouteMetrics, Status, metrics};
 use super::record_code::RecordCode;
 use super::trace::{RequestAttributes, Trace};
@@ -165,7 +166,7 @@ impl Record {
         macro_rules! line {
             ($level:ident) => {
                 $level!(
-                    target: "countersign::request",
+                    target: REQUEST_TARGET,
                     method = self.method,
                     route = self.route(),
                     operation = self.operation,
