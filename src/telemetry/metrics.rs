@@ -11,6 +11,7 @@ mod kinds;
 mod labels;
 mod process;
 mod route;
+mod successes;
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -38,6 +39,7 @@ pub use labels::{
 };
 use labels::{ReplayLabels, RuleLabel, TaskLabel};
 use process::Process;
+use successes::Successes;
 
 use super::build;
 use super::record_code::RecordCode;
@@ -73,6 +75,7 @@ macro_rules! metrics {
             pub requests_on_new: Counter,
             pub requests_on_reused: Counter,
             keepalives: Arc<Keepalives>,
+            successes: Successes,
             $(pub $of_route: $route_kind,)*
         }
 
@@ -122,6 +125,7 @@ macro_rules! metrics {
                     requests_on_new: requests("new"),
                     requests_on_reused: requests("reused"),
                     keepalives: all.keepalives(&label),
+                    successes: Successes::default(),
                     $($of_route: all.$of_route.get_or_create_owned(&label),)*
                     name: route,
                 })

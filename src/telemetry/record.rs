@@ -206,14 +206,48 @@ impl Record {
     }
 
     fn count(&self) {
+        let took = self.begun.elapsed();
+        let operation = match self.method {
+            "TUNNEL" => "tunnel",
+            _ => self.operation.unwrap_or("none"),
+        };
+        let route = self.route.as_deref();
+        if let Some(route) = route {
+            self.count_steps(route);
+        }
+        let is_counted = self.code.is_none()
+            && self.client() == HTTP
+            && route.is_some_and(|route| route.count_success(self.status, operation, took));
+        if !is_counted {
+            self.count_outcome(operation, took);
+        }
+    }
+
+    /// Counts how long the steps of an exchange took.
+    fn count_steps(&self, route: &RouteMetrics) {
+        let is_answered = self.sent != Some(Sent::Maybe);
+        let first_byte = if is_answered {
+            self.first_byte
+        } else {
+            Duration::ZERO
+        };
+        let times = [
+            (&route.signing_duration_seconds, self.signing),
+            (&route.upstream_connect_duration_seconds, self.connect),
+            (&route.upstream_first_byte_duration_seconds, first_byte),
+        ];
+        for (histogram, time) in times {
+            if !time.is_zero() {
+                histogram.observe(time.as_secs_f64());
+            }
+        }
+    }
+
+    fn count_outcome(&self, operation: &'static str, took: Duration) {
         let all = metrics();
         let route = match &self.route {
             Some(route) => Arc::clone(&route.name),
             None => Arc::clone(&NO_ROUTE),
-        };
-        let operation = match self.method {
-            "TUNNEL" => "tunnel",
-            _ => self.operation.unwrap_or("none"),
         };
         let labels = RequestLabels {
             route: Arc::clone(&route),
@@ -224,30 +258,12 @@ impl Record {
         };
         let is_theirs = matches!(self.code, Some(RecordCode::Upstream(_)));
         all.count_request(labels, is_theirs);
-        if let Some(route) = &self.route {
-            let is_answered = self.sent != Some(Sent::Maybe);
-            let first_byte = if is_answered {
-                self.first_byte
-            } else {
-                Duration::ZERO
-            };
-            let times = [
-                (&route.signing_duration_seconds, self.signing),
-                (&route.upstream_connect_duration_seconds, self.connect),
-                (&route.upstream_first_byte_duration_seconds, first_byte),
-            ];
-            for (histogram, time) in times {
-                if !time.is_zero() {
-                    histogram.observe(time.as_secs_f64());
-                }
-            }
-        }
         let is_long_lived = matches!(operation, "subscription" | "subscribe" | "tunnel");
         if !is_long_lived && self.status != SWITCHED {
             let labels = OperationLabels { route, operation };
             let durations = &all.request_duration_seconds;
             let histogram = durations.get_or_create(&labels);
-            histogram.observe(self.begun.elapsed().as_secs_f64());
+            histogram.observe(took.as_secs_f64());
         }
     }
 }

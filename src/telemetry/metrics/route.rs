@@ -1,9 +1,16 @@
 //! Metrics of one route that have other labels, too.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::histogram::Histogram;
 
 use super::keepalive::LastHeard;
-use super::labels::{HandshakeLabels, ReplayLabels, RouteOutcomeLabels};
+use super::labels::{
+    HandshakeLabels, OperationLabels, ReplayLabels, RequestLabels, RouteOutcomeLabels, Status,
+};
+use super::successes::OK;
 use super::{RouteMetrics, metrics};
 
 impl RouteMetrics {
@@ -38,6 +45,41 @@ impl RouteMetrics {
     /// Includes a realtime connection in the keepalive age until the returned value is dropped.
     pub fn listen(&self) -> Arc<LastHeard> {
         self.keepalives.listen()
+    }
+
+    /// Counts a request over HTTP that ended with status 200 and without an error. Returns `false` if it does
+    /// not count this kind of request.
+    pub(in crate::telemetry) fn count_success(
+        &self,
+        status: u16,
+        operation: &'static str,
+        took: Duration,
+    ) -> bool {
+        let Some(metrics) = self.successes.of(status, operation) else {
+            return false;
+        };
+        let (requests, durations) = metrics.get_or_init(|| self.success(operation));
+        requests.inc();
+        durations.observe(took.as_secs_f64());
+        true
+    }
+
+    fn success(&self, operation: &'static str) -> (Counter, Histogram) {
+        let route = || Arc::clone(&self.name);
+        let all = metrics();
+        let requests = all.requests.get_or_create_owned(&RequestLabels {
+            route: route(),
+            client: "http",
+            operation,
+            status: Status::of(OK),
+            code: all.code(None),
+        });
+        let labels = OperationLabels {
+            route: route(),
+            operation,
+        };
+        let durations = all.request_duration_seconds.get_or_create_owned(&labels);
+        (requests, durations)
     }
 
     fn outcome(&self, outcome: &'static str) -> RouteOutcomeLabels {
