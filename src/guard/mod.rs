@@ -37,7 +37,8 @@ pub use policy::{
 };
 pub use refusal::Refusal;
 pub use spelling::{
-    forwarded_header, has_header_prefix, is_method_override, is_odd_header, is_same_header,
+    HeaderNames, forwarded_header, has_header_prefix, is_method_override, is_odd_header,
+    is_same_header,
 };
 pub use token::{Grant, TokenConfig, TokenError, Tokens};
 

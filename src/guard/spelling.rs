@@ -4,6 +4,13 @@
 //! `X_Forwarded_For`, `X.Forwarded.For` and `X-Forwarded-For` are the same header to them. Every
 //! comparison for protection uses these functions, which remove and reject nothing themselves.
 
+/// A set of header names, which contains every name that a server may treat as one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderNames {
+    /// The letters and digits of the names, by their number.
+    by_length: Vec<Vec<Box<[u8]>>>,
+}
+
 /// Returns whether a server may treat `name` as the header `other`.
 pub fn is_same_header(name: &str, other: &str) -> bool {
     letters_and_digits(name).eq(letters_and_digits(other))
@@ -44,6 +51,36 @@ fn letters_and_digits(name: &str) -> impl Iterator<Item = u8> {
     letters.map(|letter| letter.to_ascii_lowercase())
 }
 
+impl HeaderNames {
+    /// Returns a set of `names`. All but the first [`MAX_NAME`] letters and digits of a name are ignored.
+    pub fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut by_length = vec![Vec::new(); MAX_NAME + 1];
+        for name in names {
+            let letters: Box<[u8]> = letters_and_digits(name).take(MAX_NAME).collect();
+            if let Some(names) = by_length.get_mut(letters.len()) {
+                names.push(letters);
+            }
+        }
+        Self { by_length }
+    }
+
+    /// Returns whether a server may treat `name` as one of the headers.
+    pub fn contains(&self, name: &str) -> bool {
+        let mut letters = [0; MAX_NAME];
+        let mut length = 0;
+        for (at, letter) in letters.iter_mut().zip(letters_and_digits(name)) {
+            *at = letter;
+            length += 1;
+        }
+        let same_length = self.by_length.get(length).into_iter().flatten();
+        let letters = letters.get(..length).unwrap_or_default();
+        same_length.into_iter().any(|other| **other == *letters)
+    }
+}
+
+/// The number of letters and digits by which names in a set are compared.
+const MAX_NAME: usize = 128;
+
 const METHOD_OVERRIDES: [&str; 9] = [
     "x-http-method-override",
     "x-http-method",
@@ -76,6 +113,18 @@ mod tests {
         ] {
             assert_eq!(is_same_header(other, name), expected, "{other} {name}");
             assert_eq!(is_same_header(name, other), expected, "{name} {other}");
+            let names = HeaderNames::new(["etag", other, "x-a"]);
+            assert_eq!(names.contains(name), expected, "{name} {other}");
+        }
+    }
+
+    #[test]
+    fn long_names_are_in_a_set_if_they_may_be_the_same() {
+        let [name, longer] = ["a".repeat(MAX_NAME), "A-".repeat(MAX_NAME + 1)];
+        for member in [&name, &longer] {
+            let names = HeaderNames::new([member.as_str()]);
+            assert!(names.contains(member) && names.contains(&longer));
+            assert!(!names.contains("a") && !names.contains(&"b".repeat(MAX_NAME + 1)));
         }
     }
 

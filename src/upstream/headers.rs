@@ -14,14 +14,17 @@ use http::Method;
 
 use super::{Error, UpstreamKind};
 use crate::guard::{
-    forwarded_header, has_header_prefix, is_method_override, is_odd_header, is_same_header,
+    HeaderNames, forwarded_header, has_header_prefix, is_method_override, is_odd_header,
+    is_same_header,
 };
 use crate::telemetry::{TRACEPARENT, UpstreamSpan};
 
 /// Decides which headers of a request a route forwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderPolicy {
-    drop: Vec<HeaderName>,
+    drop: HeaderNames,
+    /// Whether to drop `traceparent`.
+    drops_trace: bool,
     /// Headers that the configuration lists. They are forwarded even if their name is odd.
     forward: Vec<HeaderName>,
     /// Whether to forward `X-Forwarded-*`, `Forwarded` and `Via`.
@@ -139,9 +142,12 @@ impl HeaderPolicy {
         };
         let default = default.iter().chain(&URL_OVERRIDES);
         let dropped = default.filter(|name| !forward.iter().any(|other| is_same(other, name)));
-        let drop = dropped.cloned().chain(drop).collect();
+        let chosen = dropped.chain(&drop);
+        let drops_trace = chosen.clone().any(|name| is_same(name, &TRACEPARENT));
+        let all = HOP_BY_HOP.iter().chain(&NEVER_FORWARDED).chain(chosen);
         Self {
-            drop,
+            drop: HeaderNames::new(all.map(HeaderName::as_str)),
+            drops_trace,
             forward: forward.to_vec(),
             keeps_forwarded: false,
             keeps_odd: false,
@@ -180,11 +186,10 @@ impl HeaderPolicy {
     }
 
     fn drops(&self, name: &HeaderName) -> bool {
-        let is_among = |dropped: &[HeaderName]| dropped.iter().any(|other| is_same(name, other));
-        if is_among(&HOP_BY_HOP) || is_among(&NEVER_FORWARDED) || is_among(&self.drop) {
+        let text = name.as_str();
+        if self.drop.contains(text) {
             return true;
         }
-        let text = name.as_str();
         if !self.keeps_forwarded && forwarded_header(text).is_some() {
             return true;
         }
@@ -194,7 +199,7 @@ impl HeaderPolicy {
 
     /// Adds the trace context of `span`, unless the route drops `traceparent`.
     pub fn continue_trace(&self, headers: &mut HeaderMap, span: &UpstreamSpan) {
-        if !self.drop.iter().any(|name| is_same(name, &TRACEPARENT)) {
+        if !self.drops_trace {
             span.pass_on(headers);
         }
     }
