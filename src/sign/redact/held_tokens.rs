@@ -21,12 +21,11 @@ use parking_lot::RwLock;
 use escape::decode_unit;
 
 /// The tokens to mask, and the patterns to search for.
-#[derive(Default)]
 struct HeldTokens {
     tokens: VecDeque<Box<str>>,
     patterns: Vec<Vec<u8>>,
-    /// For each byte, whether a pattern begins with it.
-    first_bytes: Vec<bool>,
+    /// For each byte, whether a pattern, in any encoding, may begin with it.
+    first_bytes: [bool; 256],
 }
 
 /// Masks tokens in the first [`MAX_SCANNED`] bytes of a body while it is streamed, even if a token is
@@ -147,10 +146,19 @@ fn overwrite(range: &mut [u8]) {
 
 // === impl HeldTokens ===
 
+impl Default for HeldTokens {
+    fn default() -> Self {
+        Self::of(VecDeque::new())
+    }
+}
+
 impl HeldTokens {
     fn of(tokens: VecDeque<Box<str>>) -> Self {
         let patterns: Vec<Vec<u8>> = tokens.iter().flat_map(|token| patterns(token)).collect();
-        let mut first_bytes = vec![false; 256];
+        let mut first_bytes = [false; 256];
+        for escape in b"%\\&" {
+            first_bytes[usize::from(*escape)] = true;
+        }
         for first in patterns.iter().filter_map(|pattern| pattern.first()) {
             first_bytes[usize::from(*first)] = true;
         }
@@ -177,10 +185,7 @@ impl HeldTokens {
         if self.patterns.is_empty() {
             return None;
         }
-        let may_begin = |byte: &u8| {
-            matches!(byte, b'%' | b'\\' | b'&')
-                || self.first_bytes.get(usize::from(*byte)) == Some(&true)
-        };
+        let may_begin = |byte: &u8| self.first_bytes[usize::from(*byte)];
         let found = text.get(at..)?.iter().position(may_begin)?;
         Some(at + found)
     }
