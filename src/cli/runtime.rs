@@ -15,10 +15,7 @@ pub(super) fn export(config: &Config, runtime: &Handle) -> Result<Option<Export>
 }
 
 /// Starts the log. The returned guard writes the remaining lines when it is dropped.
-pub(super) fn start_log(
-    config: &LogConfig,
-    export: Option<&Export>,
-) -> Result<LogGuard, Failure> {
+pub(super) fn start_log(config: &LogConfig, export: Option<&Export>) -> Result<LogGuard, Failure> {
     telemetry::init(config, export).map_err(invalid_filter)
 }
 

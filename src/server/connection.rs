@@ -41,7 +41,16 @@ pub(super) struct ClientStream<S> {
     max_head: usize,
     /// The rest of such a response.
     response: Bytes,
+    /// Bytes to read before those of the stream.
+    unread: Bytes,
+    /// Whether hyper has no room for the headers in `unread`, and must not read them.
+    is_full: bool,
 }
+
+/// The error of a connection that continues with room for more headers.
+#[derive(Debug, thiserror::Error)]
+#[error("a request has many headers")]
+pub(super) struct ManyHeaders;
 
 /// The body of a response. Its request counts as in progress until the body is dropped.
 #[derive(Debug)]
@@ -81,7 +90,17 @@ impl<S> ClientStream<S> {
             is_flushed: true,
             is_over: false,
             linger: None,
+            unread: Bytes::new(),
+            is_full: false,
         }
+    }
+
+    /// Continues after [`ManyHeaders`] with another hyper, which has room for more. `read` is what the last
+    /// one has read and not processed: the start of the head.
+    pub(super) fn make_room(&mut self, read: &[u8]) {
+        self.unread = [read, &self.unread].concat().into();
+        self.is_full = false;
+        self.framing.make_room();
     }
 
     /// Returns whether the connection waits for a request.
@@ -102,6 +121,16 @@ impl<S> ClientStream<S> {
         self.wait.poll(cx, begun, head)
     }
 
+    /// Fails with [`ManyHeaders`] once the requests before have been answered.
+    fn poll_full(&mut self) -> Poll<io::Result<()>> {
+        self.wait.end();
+        if self.is_waiting() {
+            Poll::Ready(Err(io::Error::other(ManyHeaders)))
+        } else {
+            Poll::Pending
+        }
+    }
+
     /// Returns whether hyper has a complete request that it has not answered.
     fn has_request(&self) -> bool {
         let has_begun = !self.state.is_idle() || self.framing.heads() > self.state.begun();
@@ -112,7 +141,13 @@ impl<S> ClientStream<S> {
     /// preface of HTTP/2, it may not have the part that begins with `SM`: it closes a connection with the
     /// whole preface without a response.
     fn follow(&mut self, read: &[u8]) -> usize {
-        self.framing.read(read);
+        let fitting = self.framing.read(read);
+        if fitting < read.len() {
+            let rest = read.split_at(fitting).1;
+            self.unread = [rest, &self.unread].concat().into();
+            self.is_full = true;
+            return fitting;
+        }
         self.state.set_ambiguous(self.framing.is_ambiguous());
         let end = self.framing.is_http2() && self.state.begun() == 0;
         let end = end
@@ -157,6 +192,18 @@ impl<S: Peer> ClientStream<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> ClientStream<S> {
+    /// Reads what has not been read, and then the stream.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.unread.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let length = self.unread.len().min(buf.remaining());
+        buf.put_slice(&self.unread.split_to(length));
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<S: AsyncWrite + Unpin> ClientStream<S> {
     /// Writes the response that replaces one of hyper's.
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -179,7 +226,10 @@ impl<S: AsyncRead + Peer + Unpin> AsyncRead for ClientStream<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        let result = Pin::new(&mut this.stream).poll_read(cx, buf);
+        if this.is_full {
+            return this.poll_full();
+        }
+        let result = this.poll_bytes(cx, buf);
         if is_end(&result, buf, before) && this.poll_end(cx).is_pending() {
             this.wait.end();
             return Poll::Pending;
@@ -189,6 +239,9 @@ impl<S: AsyncRead + Peer + Unpin> AsyncRead for ClientStream<S> {
                 if !this.state.is_upgraded() {
                     let passed = this.follow(buf.filled().split_at(before).1);
                     buf.set_filled(before + passed);
+                    if this.is_full && passed == 0 {
+                        return this.poll_full();
+                    }
                 }
                 Poll::Ready(Ok(()))
             }
@@ -246,7 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Peer + Unpin> AsyncWrite for ClientStream<S> {
         ready!(this.poll_response(cx))?;
         ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
         this.is_flushed = true;
-        if this.is_waiting() && this.poll_wait(cx).is_ready() {
+        if this.is_waiting() && (this.is_full || this.poll_wait(cx).is_ready()) {
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(()))

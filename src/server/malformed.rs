@@ -21,8 +21,7 @@ pub(super) struct AutomaticResponse<'a> {
     headers: Vec<&'a str>,
 }
 
-/// The maximum number of headers of a request. Room for their positions is allocated for each request,
-/// so a much larger number would cost time.
+/// The maximum number of headers of a request.
 pub(super) const MAX_HEADERS: usize = 2_048;
 
 /// The answer to a client that begins HTTP/2: SETTINGS without settings, and GOAWAY with

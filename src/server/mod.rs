@@ -29,7 +29,6 @@ mod write_timeout;
 
 use std::future::{pending, poll_fn};
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -47,7 +46,7 @@ use tracing::{debug, warn};
 use accept::{ConnectionSlots, Slot, accept};
 pub use address::Listen;
 pub use config::ServerConfig;
-use connection::ClientStream;
+use connection::{ClientStream, ManyHeaders};
 use connection_state::ConnectionState;
 pub use dev_ca::DevCaError;
 use eviction::Evictions;
@@ -314,29 +313,43 @@ impl Server {
             &state,
             limit,
         );
-        let service = TowerToHyperService::new(stack);
-        let connection = http1::Builder::new()
+        let mut builder = http1::Builder::new();
+        builder
             .timer(PeerTimer)
             // `ClientStream` has timers of its own, for heads and for the time between requests.
             .header_read_timeout(None)
             .preserve_header_case(true)
-            .max_buf_size(self.config.request_head)
-            .max_headers(MAX_HEADERS)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        let mut connection = pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.drain_begins(state.has_begun()) => {
-                connection.as_mut().graceful_shutdown();
-                match self.tasks.expired.run_until_cancelled(connection.as_mut()).await {
-                    Some(ended) => ended,
-                    None => match timeout(FINAL_RESPONSES, connection).await {
-                        Ok(ended) => ended,
-                        Err(_) => return,
-                    },
+            .max_buf_size(self.config.request_head);
+        let service = TowerToHyperService::new(stack);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let mut connection = connection.with_upgrades();
+        let ended = loop {
+            let ended = tokio::select! {
+                ended = &mut connection => ended,
+                () = self.drain_begins(state.has_begun()) => {
+                    Pin::new(&mut connection).graceful_shutdown();
+                    match self.tasks.expired.run_until_cancelled(&mut connection).await {
+                        Some(ended) => break ended,
+                        None => match timeout(FINAL_RESPONSES, &mut connection).await {
+                            Ok(ended) => break ended,
+                            Err(_) => return,
+                        },
+                    }
                 }
+            };
+            if !ended.as_ref().is_err_and(has_many_headers) {
+                break ended;
             }
+            let Some(parts) = connection.into_parts() else {
+                break ended;
+            };
+            // hyper allocates and clears the room for every request, which costs more than to read one.
+            builder.max_headers(MAX_HEADERS);
+            let mut stream = parts.io.into_inner();
+            stream.make_room(&parts.read_buf);
+            let connection_with_room =
+                builder.serve_connection(TokioIo::new(stream), parts.service);
+            connection = connection_with_room.with_upgrades();
         };
         if let Err(error) = ended {
             debug!(%error, "client connection failed");
@@ -373,6 +386,13 @@ impl Connections {
     pub fn is_memory_short(&self) -> bool {
         self.memory.is_short()
     }
+}
+
+/// Returns whether a connection ended because a request has more headers than hyper has room for.
+fn has_many_headers(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let source = source.and_then(|source| source.downcast_ref::<io::Error>()?.get_ref());
+    source.is_some_and(|source| source.is::<ManyHeaders>())
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<LocalAddress> {

@@ -53,6 +53,48 @@ async fn send(stream: impl AsyncRead + AsyncWrite + Unpin, path: &str, headers: 
     raw_on(stream, request(path, &headers, QUERY).as_bytes()).await
 }
 
+/// hyper gets room for many headers only when a request has them, in the middle of its head.
+#[tokio::test]
+async fn many_headers_are_read_in_any_pieces_and_after_any_request() {
+    let world = daemon().await;
+    let headers: String = (0..300).map(|at| format!("x{at}: 1\r\n")).collect();
+    let many = request("/nowhere", &headers, QUERY);
+    let last = request("/graphql", "connection: close\r\n", QUERY);
+    // The request has two headers before these.
+    let at = |line: &str| many.find(line).unwrap();
+    let ends = [
+        0,
+        5,
+        at("x0:"),
+        at("x97:"),
+        at("x98:") - 1,
+        at("x98:"),
+        at("x98:") + 1,
+        at("x99:"),
+        at("x250:"),
+        many.len() - 1,
+        many.len(),
+    ];
+    for first in [QUERY, SLOW].map(|query| request("/graphql", "", query)) {
+        for end in ends {
+            let (one, two) = many.split_at(end);
+            let pieces = [first.clone() + one, two.to_owned() + &many + &last];
+            let mut stream = TcpStream::connect(world.addr).await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            for piece in pieces {
+                stream.write_all(piece.as_bytes()).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            let mut answers = String::new();
+            let read = stream.read_to_string(&mut answers);
+            within("the answers", read).await.unwrap();
+            let statuses = answers.split("HTTP/1.1 ").skip(1);
+            let statuses: Vec<&str> = statuses.map(|answer| &answer[..3]).collect();
+            assert_eq!(statuses, ["200", "404", "404", "200"], "{end}: {answers}");
+        }
+    }
+}
+
 /// hyper answered these itself, without a body: 431 beyond 100 headers, and 400.
 #[tokio::test]
 async fn heads_that_cannot_be_read_are_errors_like_all_others() {
