@@ -292,3 +292,77 @@ impl fmt::Debug for SentRequest {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{Response, StatusCode};
+
+    use super::*;
+
+    fn explained(query: &str, message: &str) -> Explanation {
+        let (mut head, ()) = Response::new(()).into_parts();
+        head.status = StatusCode::FORBIDDEN;
+        let kind = HeaderValue::from_static("UnauthorizedException");
+        head.headers.insert("x-amzn-errortype", kind);
+        let body = serde_json::json!({ "query": query }).to_string();
+        let authorization = "AWS4-HMAC-SHA256 Credential=A/20260115/us-east-1/appsync/aws4_request, \
+                             SignedHeaders=host;x-amz-date, Signature=0";
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", HeaderValue::from_static(authorization));
+        head.extensions.insert(SentRequest {
+            method: Method::POST,
+            target: "/graphql".to_owned(),
+            headers,
+            body: Some(body.into()),
+            kind: UpstreamKind::Graphql,
+            region: "us-east-1".to_owned(),
+        });
+        let answer = serde_json::json!({ "message": message }).to_string();
+        Explanation::of_response(&head, &answer).unwrap()
+    }
+
+    #[test]
+    fn what_a_policy_denies_explicitly_is_not_to_be_allowed() {
+        let arn = "arn:aws:iam::123456789012:user/a";
+        let denied = |why: &str| {
+            let message = format!(
+                "User: {arn} is not authorized to perform: appsync:GraphQL on resource: \
+                 arn:aws:appsync:us-east-1:123456789012:apis/b/types/Query/fields/rooms {why}"
+            );
+            explained("{ rooms }", &message)
+        };
+        let explicit = denied("with an explicit deny in an identity-based policy");
+        assert_eq!(explicit.identity.as_deref(), Some(arn));
+        assert!(explicit.hint.contains("explicit deny"), "{}", explicit.hint);
+        assert!(!explicit.hint.contains("Allow"), "{}", explicit.hint);
+        let implicit = denied("because no identity-based policy allows it");
+        assert!(
+            implicit.hint.starts_with("Allow appsync:GraphQL"),
+            "{}",
+            implicit.hint
+        );
+    }
+
+    #[test]
+    fn texts_of_peers_are_taken_only_in_the_form_of_names_and_are_bounded() {
+        let long = "a".repeat(100_000);
+        for identity in [
+            "arn:aws:iam::1:user/\u{1b}[31m".to_owned(),
+            format!("arn:aws:iam::123456789012:user/{long}"),
+        ] {
+            let message = format!(
+                "User: {identity} is not authorized to perform: x:{long} on resource: arn:{long}"
+            );
+            let found = explained("{ rooms }", &message);
+            assert_eq!(found.identity, None);
+            let size = found.hint.len() + found.denied.map_or(0, |denied| denied.len());
+            assert!(size < 8192, "{size}");
+        }
+        let found = explained(&format!("{{ {long} }}"), "Permission denied");
+        assert_eq!((found.cause, found.denied), ("not-authorized", None));
+        assert!(found.hint.len() < 1024, "{}", found.hint.len());
+        let found = explained("{ rooms }", "Permission denied");
+        let denied = found.denied.as_deref();
+        assert_eq!(denied, Some("appsync:GraphQL on types/Query/fields/rooms"));
+    }
+}
