@@ -54,6 +54,10 @@ pub struct Explanation {
 const MAX_KEPT: usize = 256 * 1024;
 /// The longest list of permissions that is shown, in bytes. Clients choose the names of fields.
 const MAX_REQUIRED: usize = 2048;
+/// The type of AppSync's error for a body that it cannot parse.
+const MALFORMED: &str = "MalformedHttpRequestException";
+/// The cause if a text in the body is not Unicode.
+const INVALID_UNICODE: &str = "invalid-unicode";
 /// The cause if another server answers in place of AWS.
 pub const NOT_AWS: &str = "not-aws";
 /// What to do about a firewall.
@@ -73,6 +77,11 @@ impl Explanation {
         let Some(sent) = head.extensions.get::<SentRequest>() else {
             return code.map(Self::unknown);
         };
+        if kind == Some(MALFORMED)
+            && let Some(error) = sent.body.as_deref().and_then(lone_surrogate)
+        {
+            return Some(Self::of_lone_surrogate(&error));
+        }
         // The texts of an application's own responses may be anything.
         let is_of_aws = kind.is_some() || sent.kind != UpstreamKind::Http || code.is_some();
         if !is_rejection_status(status) || !is_of_aws {
@@ -103,6 +112,21 @@ impl Explanation {
         let required =
             || required_permissions(sent.body.as_deref()?, sent.kind == UpstreamKind::Events);
         Self::new(diagnosis, code, sent.kind, &sent.region, required)
+    }
+
+    fn of_lone_surrogate(error: &serde_json::Error) -> Self {
+        Self {
+            cause: INVALID_UNICODE,
+            confidence: Confidence::Likely,
+            hint: format!(
+                "The body has an invalid Unicode escape at line {}, column {}: half of a surrogate pair. \
+                 Clients send one when they cut a text within an emoji: send whole characters.",
+                error.line(),
+                error.column()
+            ),
+            identity: None,
+            denied: None,
+        }
     }
 
     /// Explains a page of a server that answers in place of AWS.
@@ -281,6 +305,15 @@ impl Upstream {
         let code = of_error(error_type, message);
         Explanation::new(diagnosis, code, kind, &scope.region, required)
     }
+}
+
+/// Returns the error for an escape in a body that is half of a surrogate pair. countersign itself does not parse
+/// variables, and forwards them as they are.
+fn lone_surrogate(body: &[u8]) -> Option<serde_json::Error> {
+    let parsed: Result<serde_json::Value, _> = serde_json::from_slice(body);
+    // serde_json does not expose its error codes.
+    let is_escape = |error: &serde_json::Error| error.to_string().contains("hex escape");
+    parsed.err().filter(is_escape)
 }
 
 /// Shows neither headers, target nor body, which contain signatures and the client's data.

@@ -36,6 +36,33 @@ fn check_extensions(error: &Value, cause: &str, denied: Option<&str>) {
     assert!(hint.is_some_and(|hint| hint.len() > 20), "{error}");
 }
 
+/// AppSync says only that it cannot parse the body.
+#[tokio::test]
+async fn half_a_surrogate_pair_in_the_variables_is_named() {
+    let world = World::builder().daemon().await;
+    let body = r#"{"query":"query($a:ID!){room(id:$a){id}}","variables":{"a":"\ud83d"}}"#;
+    let answer = post(world.addr, "/graphql", &[JSON], body).await;
+    assert_eq!(answer.status, 400, "{answer:?}");
+    let error = &answer.json()["errors"][0];
+    check_extensions(error, "invalid-unicode", None);
+    let hint = error["extensions"]["hint"].as_str().unwrap();
+    let start = "The body has an invalid Unicode escape at line 1, column ";
+    assert!(hint.starts_with(start), "{hint}");
+    assert!(
+        hint.contains("half of a surrogate pair. Clients send one"),
+        "{hint}"
+    );
+    // Another body that AppSync cannot parse.
+    let other = r#"{"query":"","variables":{}}"#;
+    let answer = post(world.addr, "/graphql", &[JSON], other).await;
+    assert!(!answer.body.contains("invalid-unicode"), "{answer:?}");
+    let log = world.stop().await;
+    check_line(
+        explained(&log)[0],
+        &["cause=\"invalid-unicode\"", "half of a surrogate pair"],
+    );
+}
+
 #[tokio::test]
 async fn denials_name_what_was_denied_and_the_command_that_allows_it() {
     let world = World::builder().routes(&["rest"]).daemon().await;
