@@ -10,7 +10,7 @@ use crate::diagnose::unescape::unescape;
 pub(super) const VARIABLE: char = '\u{e000}';
 
 /// The longest expression, such as `${NAME:-default}`.
-const MAX_EXPRESSION: usize = 4096;
+const MAX_EXPRESSION: usize = 512;
 
 /// Returns the words of the first command in a text. A variable in them is [`VARIABLE`], its name, and
 /// [`VARIABLE`].

@@ -1,9 +1,11 @@
 //! The diagnosis of what users paste.
 
+use countersign::diagnose::display::{is_hidden, visible};
 use countersign::diagnose::input::{
-    decode, read_answer, read_canonical_request, read_request, read_string_to_sign, read_time,
+    decode, decoded, read_answer, read_canonical_request, read_curl_signing, read_request,
+    read_string_to_sign, read_time,
 };
-use countersign::diagnose::{Cause, Evidence, diagnose};
+use countersign::diagnose::{Cause, Diagnosis, Evidence, diagnose};
 
 const HASH: &str = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
 
@@ -31,6 +33,11 @@ pub fn explain(data: &[u8]) {
     for text in [answer, request.unwrap_or_default()] {
         let _ = read_canonical_request(text);
         let _ = read_string_to_sign(text);
+        let _ = decoded(text);
+        assert!(!visible(text).contains(is_hidden));
+        if let Ok(Some(signing)) = read_curl_signing(text) {
+            check_diagnosis(&signing.diagnose(&evidence));
+        }
         if let Ok(request) = read_request(text) {
             assert!(request.target.is_empty() == request.method.is_empty());
             evidence.request = Some(request);
@@ -42,7 +49,10 @@ pub fn explain(data: &[u8]) {
 }
 
 fn check(evidence: &Evidence) {
-    let diagnosis = diagnose(evidence);
+    check_diagnosis(&diagnose(evidence));
+}
+
+fn check_diagnosis(diagnosis: &Diagnosis) {
     assert!(!diagnosis.summary.is_empty());
     assert!(!diagnosis.summary.contains('\n'), "{}", diagnosis.summary);
     if let Some(difference) = &diagnosis.difference {
@@ -51,7 +61,7 @@ fn check(evidence: &Evidence) {
     let name = diagnosis.cause_name();
     assert_eq!(diagnosis.cause, Cause::from_name(name));
     assert!(diagnosis.cause.is_some() || !diagnosis.needs.is_empty());
-    assert!(super::is_json(&serde_json::to_string(&diagnosis).unwrap()));
+    assert!(super::is_json(&serde_json::to_string(diagnosis).unwrap()));
 }
 
 /// A canonical request is read from each form in which a language prints it.
