@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::fixes;
 use super::report::{Fault, NotPassed, Passed};
 use super::target::Target;
 use crate::diagnose::{Cause, credentials_cause, synchronize_clock};
@@ -71,20 +72,19 @@ pub(super) async fn identify(
             detail: arn,
         }),
         Ok(Err(CallerError::Unreachable(reason))) => Err(unreachable(&reason)),
-        Ok(Err(CallerError::Rejected { code, message })) => Err(rejected(&code, &message).into()),
+        Ok(Err(CallerError::Rejected { code, message })) => {
+            Err(rejected(&code, &message, snapshot.provider()).into())
+        }
         Err(_) => Err(unreachable(&format!("no answer within {after:?}"))),
     }
 }
 
 /// The errors of STS (STS API reference, "Common errors").
-fn rejected(code: &str, message: &str) -> Fault {
+fn rejected(code: &str, message: &str, provider: &str) -> Fault {
     let cause = credentials_cause(code, message);
     let name = cause.map_or("sts", Cause::as_str);
     let (cause, fix) = match (cause, code) {
-        (Some(Cause::TokenExpired), _) => (
-            name,
-            "The session token has expired. Renew the credentials, such as with: aws sso login".to_owned(),
-        ),
+        (Some(Cause::TokenExpired), _) => (name, fixes::renew(provider)),
         (Some(Cause::UnknownKey), _) => (
             name,
             "AWS does not know the access key, or it is temporary and the session token is wrong or missing. Set \

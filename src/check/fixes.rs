@@ -1,22 +1,29 @@
 //! How to fix what AWS refuses, in the options of countersign and the commands of the AWS CLI.
 
 use crate::diagnose::{Diagnosis, Evidence, synchronize_clock};
+use crate::sign::credentials::ENVIRONMENT;
 use crate::upstream::{Endpoint, UpstreamKind, WAF};
 
-pub(super) const FORBIDDEN: &str = "Check, in this order: that the method's authorization is AWS_IAM, and a policy of \
+const FORBIDDEN: &str = "Check, in this order: that the method's authorization is AWS_IAM, and a policy of \
     the identity allows execute-api:Invoke on it (HTTP APIs do not say so); that the API's resource policy allows the \
     identity and this network; whether a usage plan requires x-api-key; the sampled requests of AWS WAF; and --host.";
-pub(super) const THROTTLED: &str = "Try again later. If it persists, raise the throttling limit of the API's stage or \
-    usage plan (API Gateway), or the quota: https://console.aws.amazon.com/servicequotas";
+const FORBIDDEN_BY_APPSYNC: &str = "Check, in this order: that AWS_IAM is among the API's authorization modes; that a \
+    policy of the identity allows appsync:GraphQL, or appsync:EventConnect and the like, on the API; whether the API \
+    is private, and needs --connect and --host; and the sampled requests of AWS WAF.";
+const THROTTLED: &str = "Try again later. If it persists, raise the throttling limit of the API's stage or \
+    usage plan, or the quota: https://console.aws.amazon.com/servicequotas";
+const THROTTLED_BY_APPSYNC: &str = "Try again later. If it persists, raise the quota: \
+    https://console.aws.amazon.com/servicequotas";
 const TOKEN: &str = "The access key, its secret and its session token must come from one source. Set all three \
     again, or remove the session token if the key is not temporary.";
 
 /// Returns the fix for a diagnosis; `None` if the general one applies. `fields` are the root fields of the
-/// query that was sent.
+/// query that was sent, and `provider` is that of the credentials.
 pub(super) fn of_diagnosis(
     diagnosis: &Diagnosis,
     endpoint: &Endpoint,
     fields: &[String],
+    provider: &str,
 ) -> Option<String> {
     let scope = &endpoint.scope;
     Some(match diagnosis.cause?.as_str() {
@@ -31,9 +38,7 @@ pub(super) fn of_diagnosis(
         ),
         "not-authorized" => grant(diagnosis, endpoint, fields)?,
         "path-wrong" => path(endpoint),
-        "token-expired" => {
-            "Renew the credentials, such as with: aws sso login".to_owned()
-        }
+        "token-expired" => renew(provider),
         "token-extra" | "token-missing" | "token-wrong" | "unknown-key" => TOKEN.to_owned(),
         "waf" => WAF.to_owned(),
         "wrong-region" => format!(
@@ -51,6 +56,43 @@ pub(super) fn of_diagnosis(
         ),
         _ => return None,
     })
+}
+
+/// Returns how to renew expired credentials of `provider`.
+pub(super) fn renew(provider: &str) -> String {
+    if provider == ENVIRONMENT {
+        return "The variables AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN hold a session that has \
+                expired. Renew all three, or unset them and use a profile:\n\
+                eval \"$(aws configure export-credentials --profile NAME --format env)\"\n\
+                unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN"
+            .to_owned();
+    }
+    "Renew the credentials, such as with: aws sso login".to_owned()
+}
+
+/// Returns what to do if AWS refuses a request without a reason.
+pub(super) fn forbidden(endpoint: &Endpoint) -> String {
+    match endpoint.kind {
+        UpstreamKind::Graphql | UpstreamKind::Events => FORBIDDEN_BY_APPSYNC.to_owned(),
+        UpstreamKind::Http
+            if endpoint.wire_host.contains(".execute-api.") && path_of(endpoint) == "/" =>
+        {
+            format!(
+                "The URL has no stage. On API Gateway's own host names the path of a REST API begins with it: \
+             countersign check https://{}/STAGE\n{FORBIDDEN}",
+                endpoint.wire_host
+            )
+        }
+        UpstreamKind::Http => FORBIDDEN.to_owned(),
+    }
+}
+
+/// Returns what to do if AWS throttles.
+pub(super) fn throttled(endpoint: &Endpoint) -> &'static str {
+    match endpoint.kind {
+        UpstreamKind::Graphql | UpstreamKind::Events => THROTTLED_BY_APPSYNC,
+        UpstreamKind::Http => THROTTLED,
+    }
 }
 
 /// Returns the region or service that AWS expects in the credential scope.

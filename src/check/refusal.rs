@@ -12,9 +12,7 @@ use super::target::Target;
 use crate::diagnose::{self, Confidence, Evidence, diagnose, synchronize_clock};
 use crate::sign::{clock, redact};
 use crate::telemetry::error_chain;
-use crate::upstream::{
-    Endpoint, Error, ForeignPage, NOT_AWS, OTHER_SERVER, UpstreamKind, WAF, first_line,
-};
+use crate::upstream::{Error, ForeignPage, NOT_AWS, OTHER_SERVER, UpstreamKind, WAF, first_line};
 
 /// A response, read to its end.
 #[derive(Debug)]
@@ -56,8 +54,7 @@ pub(super) async fn of_response(
         request,
         ..own(target).await
     };
-    let endpoint = target.upstream.endpoint();
-    explain(endpoint, &evidence, Some(answer.status), &shown, fields)
+    explain(target, &evidence, Some(answer.status), &shown, fields)
 }
 
 /// Returns the fault of a request that has no response.
@@ -110,7 +107,7 @@ pub(super) async fn of_connect(target: &Target, failures: &[Failure], protocols:
         request,
         ..own(target).await
     };
-    explain(endpoint, &evidence, None, "connection_error", &[])
+    explain(target, &evidence, None, "connection_error", &[])
 }
 
 /// Returns what is known of every request of a check.
@@ -130,12 +127,13 @@ async fn own(target: &Target) -> Evidence {
 
 /// Returns the fault for what AWS answered. `status` is that of a response, and `None` of a realtime message.
 fn explain(
-    endpoint: &Endpoint,
+    target: &Target,
     evidence: &Evidence,
     status: Option<StatusCode>,
     shown: &str,
     fields: &[String],
 ) -> Fault {
+    let endpoint = target.upstream.endpoint();
     let diagnosis = diagnose(evidence);
     let (kind, message) = diagnose::error_of(&evidence.answer);
     let message = first_part(&message);
@@ -156,15 +154,17 @@ fn explain(
     }
     let is_open = is_bare && diagnosis.confidence <= Confidence::Possible;
     if let Some(cause) = diagnosis.cause.filter(|_| !is_open) {
-        let fix = fixes::of_diagnosis(&diagnosis, endpoint, fields);
+        let origin = target.upstream.signer().credential_source().origin();
+        let (provider, _) = origin.unwrap_or_default();
+        let fix = fixes::of_diagnosis(&diagnosis, endpoint, fields, &provider);
         let fix = fix.or(diagnosis.fix).unwrap_or_default();
         return fault(cause.as_str(), &diagnosis.summary, fix);
     }
     match status.map(|status| status.as_u16()) {
         Some(403) => fault(
             "forbidden",
-            "AWS refuses the request without a reason",
-            fixes::FORBIDDEN.to_owned(),
+            "AWS refuses the request",
+            fixes::forbidden(endpoint),
         ),
         Some(404) => fault(
             "path-wrong",
@@ -174,7 +174,7 @@ fn explain(
         Some(429) => fault(
             "throttled",
             "AWS throttles the requests",
-            fixes::THROTTLED.to_owned(),
+            fixes::throttled(endpoint).to_owned(),
         ),
         Some(500..) => fault(
             "upstream-error",
@@ -189,7 +189,7 @@ fn explain(
         None if is_throttled(&kind) => fault(
             "throttled",
             "AWS throttles the connections",
-            fixes::THROTTLED.to_owned(),
+            fixes::throttled(endpoint).to_owned(),
         ),
         None => fault(
             "refused",

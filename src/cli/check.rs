@@ -30,7 +30,7 @@ pub(super) struct Options {
 const AFTER_HELP: &str = "\
 Examples:
   countersign check https://ID.appsync-api.eu-central-1.amazonaws.com/graphql
-  countersign check --profile dev --query '{ rooms { id } }' https://ID.appsync-api.eu-central-1.amazonaws.com/graphql
+  countersign check --profile dev --query '{ rooms { id } }' URL
   countersign check https://ID.execute-api.us-east-1.amazonaws.com/prod/orders
   countersign check --config /etc/countersign.toml --json
 

@@ -236,8 +236,8 @@ mod tests {
             ],
             Err(&[
                 "0:3:1 expected an Argument",
-                "0:3:1 expected R_PAREN",
-                "2:1:12 expected R_CURLY",
+                "0:3:1 expected \")\"",
+                "2:1:12 expected \"}\"",
                 "1:2:3 no file defines the fragment Nowhere",
             ]),
         );

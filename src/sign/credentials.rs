@@ -39,6 +39,7 @@ use super::clock::{self, ClockJumps};
 pub use caller::{CallerError, caller};
 use chain::Chain;
 pub use config::CredentialSourceConfig;
+pub use environment::ENVIRONMENT;
 pub use error::CredentialsError;
 use file_watcher::ProfileFileWatcher;
 pub use snapshot::Snapshot;

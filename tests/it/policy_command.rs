@@ -197,7 +197,7 @@ async fn every_mistake_is_reported_and_no_policy_is_printed() {
     );
     let documents = format!(
         "countersign: {first}:3:1: expected an Argument\n\
-         countersign: {first}:3:1: expected R_PAREN\n\
+         countersign: {first}:3:1: expected \")\"\n\
          countersign: {second}:3:3: no file defines the fragment Nowhere\n"
     );
     let gateway = "https://c.execute-api.us-east-1.amazonaws.com/prod";

@@ -80,12 +80,31 @@ pub(super) fn tree(query: &str) -> SyntaxTree {
         .parse()
 }
 
+/// The parser's names of tokens (GraphQL, section 2.1.8).
+const PUNCTUATORS: [(&str, &str); 8] = [
+    ("COLON", ":"),
+    ("EQ", "="),
+    ("L_BRACK", "["),
+    ("L_CURLY", "{"),
+    ("L_PAREN", "("),
+    ("R_BRACK", "]"),
+    ("R_CURLY", "}"),
+    ("R_PAREN", ")"),
+];
+
 pub(super) fn syntax_error(query: &str, error: &apollo_parser::Error) -> DocumentError {
     let (line, column) = position(query, error.index());
     // The token that the parser found may be a literal, and this text is logged.
-    let expected = error.message().split(", got ").next();
+    let expected = error.message().split(", got ").next().unwrap_or_default();
+    let punctuator = PUNCTUATORS
+        .iter()
+        .find(|(name, _)| expected.strip_prefix("expected ") == Some(name));
+    let message = match punctuator {
+        Some((_, token)) => format!("expected \"{token}\""),
+        None => expected.to_owned(),
+    };
     DocumentError::Syntax {
-        message: expected.unwrap_or_default().to_owned(),
+        message,
         line,
         column,
     }
@@ -223,7 +242,7 @@ mod tests {
         let error = select(r#"{ a(b "secret") }"#, None)
             .unwrap_err()
             .to_string();
-        assert_eq!(error, "syntax error at line 1, column 7: expected R_PAREN");
+        assert_eq!(error, "syntax error at line 1, column 7: expected \")\"");
     }
 
     #[test]

@@ -147,7 +147,7 @@ impl Chain {
                 if selected.named_by.is_some() {
                     Profiles::read(selected.clone()).await?.check_name()?;
                 }
-                return Ok((credentials, "environment".to_owned()));
+                return Ok((credentials, environment::ENVIRONMENT.to_owned()));
             }
             environment::check_web_identity()?;
         }

@@ -13,6 +13,9 @@ use super::profiles::SelectedProfile;
 use super::sts::{Role, WebIdentity};
 use crate::home;
 
+/// The name of the environment as a source of credentials.
+pub const ENVIRONMENT: &str = "environment";
+
 const ID: &str = "AWS_ACCESS_KEY_ID";
 const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
 const TOKEN: &str = "AWS_SESSION_TOKEN";
@@ -103,7 +106,7 @@ pub(super) fn keys() -> Result<Option<Credentials>, CredentialsError> {
         secret,
         token,
         expiry,
-        "environment",
+        ENVIRONMENT,
     )))
 }
 

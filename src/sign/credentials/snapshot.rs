@@ -46,8 +46,8 @@ impl Snapshot {
         self.expires
     }
 
-    /// Returns the name of the provider.
-    pub(super) fn provider(&self) -> &str {
+    /// Returns the name of the source, such as [`ENVIRONMENT`](super::ENVIRONMENT) or `profile "dev"`.
+    pub fn provider(&self) -> &str {
         &self.provider
     }
 

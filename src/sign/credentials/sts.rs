@@ -3,6 +3,7 @@
 //! The providers of aws-config do not send the duration of a session, ignore FIPS and dual-stack
 //! endpoints for web identities, and panic if the variable of the endpoint is empty.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -123,7 +124,7 @@ impl Sts {
                     text(error.message()),
                 ))
             }
-            Err(error) => Err(CallerFailure::Unreachable(error_chain(&error))),
+            Err(error) => Err(CallerFailure::Unreachable(root_cause(&error))),
         }
     }
 
@@ -158,6 +159,15 @@ fn credentials(assumed: Option<StsCredentials>) -> Result<Credentials, String> {
         Some(expiry),
         "sts",
     ))
+}
+
+/// Returns the innermost cause of an error: the outer ones name layers of the SDK.
+fn root_cause(error: &(dyn Error + 'static)) -> String {
+    let mut root = error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    root.to_string()
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ async fn rejections_by_sts_have_a_cause() {
             "ExpiredToken",
             "The security token included in the request is expired",
             "token-expired",
-            "aws sso login",
+            "aws configure export-credentials",
         ),
         (
             "InvalidClientTokenId",

@@ -162,7 +162,7 @@ fn rejected_start_keeps_the_deadline() {
     bench().check(
         r#"
         > {"id":"1","type":"start","payload":{"data":"{\"query\":\"{ a\"}"}}
-        < {"id":"1","type":"error","payload":{"errors":[{"errorInfo":{"code":"BAD_DOCUMENT","sent":"no"},"errorType":"BAD_DOCUMENT","locations":[{"column":4,"line":1}],"message":"syntax error at line 1, column 4: expected R_CURLY"}]}}
+        < {"id":"1","type":"error","payload":{"errors":[{"errorInfo":{"code":"BAD_DOCUMENT","sent":"no"},"errorType":"BAD_DOCUMENT","locations":[{"column":4,"line":1}],"message":"syntax error at line 1, column 4: expected \"}\""}]}}
         . wait 10s
         ! close 4408 Connection initialisation timeout
         "#,
