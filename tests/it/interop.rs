@@ -1,8 +1,9 @@
 //! Other people's clients against countersign: every client with every feature that it has.
 //!
 //! The rows, and the reasons for cells that a client cannot have, are in
-//! tests/clients/matrix/rows.json; each row's script prints its cells. The README shows the table:
-//! `COUNTERSIGN_WRITE_README=1 cargo nextest run --test it interop::` writes it.
+//! tests/clients/matrix/rows.json; each row's script prints its cells. docs/clients/compatibility.md shows
+//! the table:
+//! `REGENERATE=1 cargo nextest run --test it interop::` writes it.
 
 mod rust_client;
 
@@ -94,7 +95,7 @@ async fn every_client_passes_its_row_of_the_matrix() {
             assert_eq!(count.count(), wanted, "{} {column}", row.row);
         }
     }
-    check_readme(&table);
+    check_page(&table);
     drop(world);
 }
 
@@ -206,26 +207,27 @@ fn table(rows: &[Row], cells: &[Cell]) -> String {
     text
 }
 
+const PAGE: &str = "docs/clients/compatibility.md";
 const BEGIN: &str = "<!-- interop: begin -->\n";
 const END: &str = "\n<!-- interop: end -->";
 
-fn check_readme(table: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = read("README.md");
-    let (before, rest) = readme
+fn check_page(table: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
+    let page = read(PAGE);
+    let (before, rest) = page
         .split_once(BEGIN)
-        .expect("README.md has no place for the table");
+        .expect("the page has no place for the table");
     let (shown, after) = rest
         .split_once(END)
-        .expect("README.md has no end of the table");
-    if std::env::var_os("COUNTERSIGN_WRITE_README").is_some() {
+        .expect("the page has no end of the table");
+    if std::env::var_os("REGENERATE").is_some() {
         let text = [before, BEGIN, table, END, after].concat();
         std::fs::write(path, text).unwrap();
         return;
     }
     assert_eq!(
         shown, table,
-        "README.md shows another table: see this file's head"
+        "{PAGE} shows another table: see this file's head"
     );
 }
 

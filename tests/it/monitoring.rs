@@ -27,7 +27,8 @@ use crate::support::{Daemon, JSON, PATIENCE, Running, Scratch, Socket, get, post
 const ALERTS: &str = include_str!("../../deploy/monitoring/alerts.yaml");
 const DASHBOARD: &str = include_str!("../../deploy/monitoring/dashboard.json");
 const RUNBOOK: &str = include_str!("../../deploy/monitoring/README.md");
-const README: &str = include_str!("../../README.md");
+/// The page that lists the metrics.
+const METRICS: &str = include_str!("../../docs/operate/metrics.md");
 
 /// Labels that Prometheus adds to every target.
 const TARGET_LABELS: [&str; 2] = ["instance", "job"];
@@ -100,7 +101,7 @@ async fn dashboard_and_alerts_name_what_is_exposed() {
     for name in exposed.keys().chain(table.keys()).collect::<BTreeSet<_>>() {
         let (told, is) = (table.get(name), has.get(name));
         if told != is {
-            wrong.push(format!("{name}: the README has {told:?}, /metrics {is:?}"));
+            wrong.push(format!("{name}: the page has {told:?}, /metrics {is:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -272,11 +273,9 @@ fn text(rule: &Yaml, key: &str) -> String {
         .to_owned()
 }
 
-/// The README's table of metrics: type and labels by name.
+/// The page's table of metrics: type and labels by name.
 fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
-    let (_, section) = README.split_once("\n### Metrics and alerts\n").unwrap();
-    let section = section.split("\n##").next().unwrap();
-    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let rows = METRICS.lines().filter(|line| line.starts_with("| `"));
     rows.map(|row| {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         let ["", name, kind, labels, _meaning, ""] = cells[..] else {

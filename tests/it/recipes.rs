@@ -1,5 +1,5 @@
-//! Runs the README's recipes under their names, with the packages of their install lines. Only the
-//! address is replaced.
+//! Runs the recipes of docs/clients under their names, with the packages of their install lines. Only
+//! the address is replaced.
 
 mod rust;
 
@@ -16,10 +16,10 @@ use crate::support::{JSON, Scratch, World, demo_key, post, within};
 
 const README: &str = include_str!("../../README.md");
 const RUST: &str = include_str!("recipes/rust.rs");
-/// The address of countersign in the README.
+/// The address of countersign in the recipes.
 const ADDRESS: &str = "127.0.0.1:4100";
 
-/// The recipes that the README must have, and whether each has a subscription.
+/// The recipes that the pages must have, and whether each has a subscription.
 const RECIPES: [(&str, bool); 13] = [
     ("amplify", true),
     ("apollo", true),
@@ -36,8 +36,10 @@ const RECIPES: [(&str, bool); 13] = [
     ("websocat", true),
 ];
 
-/// A marked block of the README.
+/// The marked block of a page.
 struct Recipe {
+    /// The title of the page.
+    title: String,
     language: String,
     text: String,
     /// The name of its file; empty for commands.
@@ -47,18 +49,23 @@ struct Recipe {
 }
 
 fn recipes() -> BTreeMap<String, Recipe> {
-    let parts: Vec<&str> = README.split("<!-- recipe: ").collect();
-    let recipe = |pair: &[&str]| {
-        let (name, rest) = pair[1]
+    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/clients");
+    let pages = std::fs::read_dir(pages).unwrap().filter_map(|page| {
+        let page = std::fs::read_to_string(page.unwrap().path()).unwrap();
+        let (before, after) = page.split_once("<!-- recipe: ")?;
+        let (name, rest) = after
             .split_once(" -->\n```")
             .expect("a fence after its mark");
+        assert!(!rest.contains("<!-- recipe: "), "{name}: a second recipe");
         let (language, rest) = rest.split_once('\n').unwrap();
         let (text, _) = rest.split_once("\n```").expect("the fence's end");
-        let (_, line) = pair[0].trim().rsplit_once("\n\n").unwrap();
+        let (title, _) = before.split_once('\n').unwrap();
+        let (_, line) = before.trim().rsplit_once("\n\n").unwrap();
         let line = line.replace('\n', " ");
         let (before, after) = line.split_once(", after ").unwrap_or((&line, ""));
         let install = after.split('`').skip(1).step_by(2);
         let recipe = Recipe {
+            title: title.to_owned(),
             language: language.to_owned(),
             text: text.to_owned(),
             file: before
@@ -67,9 +74,9 @@ fn recipes() -> BTreeMap<String, Recipe> {
                 .to_owned(),
             install: install.map(str::to_owned).collect(),
         };
-        (name.to_owned(), recipe)
-    };
-    parts.windows(2).map(recipe).collect()
+        Some((name.to_owned(), recipe))
+    });
+    pages.collect()
 }
 
 impl Recipe {
@@ -93,7 +100,7 @@ impl Recipe {
 }
 
 #[test]
-fn the_readme_has_every_recipe() {
+fn the_pages_have_every_recipe() {
     let names: Vec<String> = recipes().into_keys().collect();
     assert_eq!(names, RECIPES.map(|(name, _)| name));
 }
@@ -120,13 +127,9 @@ fn every_recipe_names_its_file_and_the_pinned_versions() {
         pins.iter().any(is_in)
     };
     for (name, recipe) in recipes().iter().filter(|(name, _)| *name != "curl") {
-        let mark = format!("<!-- recipe: {name} -->");
-        let (before, _) = README.split_once(&mark).unwrap();
-        let (_, heading) = before.rsplit_once("<summary>").unwrap();
-        let (heading, _) = heading.split_once("</summary>").unwrap();
-        let words: Vec<&str> = heading.split([' ', '(', ')']).collect();
+        let words: Vec<&str> = recipe.title.split([' ', '(', ')']).collect();
         let has_pin = words.windows(2).any(|pair| is_pinned(pair[0], pair[1]));
-        assert!(has_pin, "{heading}: no such pin");
+        assert!(has_pin, "{}: no such pin", recipe.title);
 
         let packages = recipe.packages();
         assert!(!packages.is_empty(), "{name} does not say what to install");

@@ -4,9 +4,9 @@
 //! reading.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use super::root;
+use super::source::texts;
 
 /// A phrase in lower case, and advice for replacing it.
 const PHRASES: [(&str, &str); 22] = [
@@ -46,22 +46,9 @@ const PHRASES: [(&str, &str); 22] = [
     ("strangers", "write `untrusted clients`"),
 ];
 
-const DIRECTORIES: [&str; 8] = [
-    ".ci", ".github", "config", "deploy", "docker", "docs", "src", "tests",
-];
-
 #[test]
 fn texts_use_plain_phrases() {
-    let mut files = Vec::new();
-    for directory in DIRECTORIES {
-        below(&root().join(directory), &mut files);
-    }
-    for entry in fs::read_dir(root()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "md") {
-            files.push(path);
-        }
-    }
+    let files = texts();
     let read = files.iter().filter_map(|path| {
         let name = path.strip_prefix(root()).unwrap().display().to_string();
         // This file quotes the phrases.
@@ -144,29 +131,4 @@ fn words(text: &str) -> Vec<(usize, String)> {
         }
     }
     words
-}
-
-fn below(directory: &Path, found: &mut Vec<PathBuf>) {
-    // Output of tools, and data from other projects.
-    const FOREIGN: [&str; 6] = [
-        "corpus",
-        "desync",
-        "node_modules",
-        "package-lock.json",
-        "target",
-        "words.dict",
-    ];
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap_or_default();
-        if FOREIGN.iter().any(|foreign| name == *foreign) {
-            continue;
-        }
-        if path.is_dir() {
-            below(&path, found);
-        } else {
-            found.push(path);
-        }
-    }
-    found.sort();
 }

@@ -115,6 +115,49 @@ fn test_files(path: &str, text: &str) -> Vec<String> {
     declared.collect()
 }
 
+/// Returns the files of the project: sources, scripts and pages.
+pub(crate) fn texts() -> Vec<PathBuf> {
+    const DIRECTORIES: [&str; 8] = [
+        ".ci", ".github", "config", "deploy", "docker", "docs", "src", "tests",
+    ];
+    let mut files = Vec::new();
+    for directory in DIRECTORIES {
+        below(&root().join(directory), &mut files);
+    }
+    for entry in fs::read_dir(root()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "md") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+fn below(directory: &Path, found: &mut Vec<PathBuf>) {
+    // Output of tools, and data from other projects.
+    const FOREIGN: [&str; 6] = [
+        "corpus",
+        "desync",
+        "node_modules",
+        "package-lock.json",
+        "target",
+        "words.dict",
+    ];
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap_or_default();
+        if FOREIGN.iter().any(|foreign| name == *foreign) {
+            continue;
+        }
+        if path.is_dir() {
+            below(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+}
+
 pub(crate) fn is_identifier(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }

@@ -1,4 +1,4 @@
-//! The README's recipe for graphql-ws-client, between the markers.
+//! The recipe of docs/clients/graphql-ws-client.md, between the markers.
 
 use std::net::SocketAddr;
 
