@@ -37,10 +37,12 @@ fn of_time(answer: &Parsed) -> Option<Diagnosis> {
         // `T1 is now earlier than T2 (T0 - 5 min.)`
         let yours = rest.split(' ').next().unwrap_or_default();
         let aws = between(rest, "(", " ").unwrap_or_default();
-        let diagnosis = match times::seconds_between(aws, yours) {
-            Some(seconds) => Diagnosis::certain(cause).because(times::clock_detail(seconds)),
-            None => Diagnosis::certain(cause),
-        };
+        // A text whose times contradict it has been edited.
+        let seconds = times::seconds_between(aws, yours);
+        let is_ahead = cause == Cause::ClockFast;
+        let seconds = seconds.filter(|seconds| *seconds != 0 && (*seconds > 0) == is_ahead);
+        let detail = seconds.map(times::clock_detail);
+        let diagnosis = Diagnosis::certain(cause).because_of(detail);
         return Some(diagnosis.with_difference("time", &shown(yours), &shown(aws)));
     }
     if text.contains("The difference between the request time and the current time is too large")
@@ -53,7 +55,29 @@ fn of_time(answer: &Parsed) -> Option<Diagnosis> {
         let detail = format!("{}.", quoted(date));
         return Some(Diagnosis::certain(Cause::DateFormat).because(detail));
     }
-    None
+    if text.contains("AWS authentication requires a valid Date or x-amz-date header") {
+        return Some(Diagnosis::certain(Cause::DateMissing));
+    }
+    of_presigned_time(answer)
+}
+
+/// Returns the diagnosis of a presigned URL that is used too late or too early. Other programs write the same
+/// words, so the type must be that of S3.
+fn of_presigned_time(answer: &Parsed) -> Option<Diagnosis> {
+    let is_denied = answer.kind.starts_with("AccessDenied");
+    let text = answer.message.as_str();
+    let (cause, detail) = if is_denied && text.contains("Request has expired") {
+        let detail = "the presigned URL was used after the seconds in its X-Amz-Expires.";
+        (Cause::ClockSlow, detail)
+    } else if is_denied && text.contains("Request is not yet valid") {
+        (
+            Cause::ClockFast,
+            "the X-Amz-Date of the URL is in the future.",
+        )
+    } else {
+        return None;
+    };
+    Some(Diagnosis::of(cause, Confidence::Likely).because(detail))
 }
 
 /// Returns the diagnosis of an error of S3, which names both times in elements of their own.
@@ -206,6 +230,12 @@ fn of_headers(answer: &Parsed) -> Option<Diagnosis> {
         };
         return Some(Diagnosis::certain(cause).because(format!("{}.", quoted(&name))));
     }
+    // S3 names them in an element of its own.
+    if text.contains("There were headers present in the request which were not signed") {
+        let name = answer.element("HeadersNotSigned");
+        let detail = name.map(|name| format!("{}.", quoted(name.trim())));
+        return Some(Diagnosis::certain(Cause::HeaderNotSigned).because_of(detail));
+    }
     None
 }
 
@@ -275,7 +305,8 @@ fn of_token(
     let text = answer.message.as_str();
     let kind = answer.kind.to_ascii_lowercase();
     if tokens::is_expired(&kind, text) {
-        return Some(Diagnosis::certain(Cause::TokenExpired));
+        let confidence = tokens::confidence_of_expiry(text);
+        return Some(Diagnosis::of(Cause::TokenExpired, confidence));
     }
     tokens::is_unknown(&kind, text).then(|| tokens::diagnosis(sent, evidence))
 }

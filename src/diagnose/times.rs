@@ -28,6 +28,9 @@ pub(super) fn clock_detail(seconds: i64) -> String {
             parts.push(format!("{number} {unit}"));
         }
     }
+    if parts.is_empty() {
+        return "both times are equal.".to_owned();
+    }
     let quarter = amount.div_ceil(10) * 10 % 900;
     let is_zone = (1800..=14 * 3600 + 10).contains(&amount) && quarter <= 10;
     let zone = if is_zone {

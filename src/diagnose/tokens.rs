@@ -59,9 +59,24 @@ pub(super) const CLOCK_FAST: &str = "Signature not yet current: ";
 
 /// Returns whether an error says that the session token has expired. `code` is in lower case.
 pub(super) fn is_expired(code: &str, message: &str) -> bool {
-    message.contains("security token included in the request is expired")
-        || EXPIRED.iter().any(|known| code.starts_with(known))
+    // Services of other authors have the same code for their own tokens.
+    let is_of_aws = !message.contains("JWT") && !message.contains("jwt");
+    message.contains(SESSION_EXPIRED)
+        || is_of_aws && EXPIRED.iter().any(|known| code.starts_with(known))
 }
+
+/// Returns how well an error proves that the session token has expired: other services have the same code.
+pub(super) fn confidence_of_expiry(message: &str) -> Confidence {
+    let texts = [SESSION_EXPIRED, "provided token has expired"];
+    let is_proof = texts.iter().any(|text| message.contains(text));
+    if is_proof || message.trim().is_empty() {
+        Confidence::Certain
+    } else {
+        Confidence::Likely
+    }
+}
+
+const SESSION_EXPIRED: &str = "security token included in the request is expired";
 
 /// Returns whether an error says that AWS does not know the access key or the token. `code` is in lower case.
 pub(super) fn is_unknown(code: &str, message: &str) -> bool {

@@ -44,6 +44,10 @@ pub(super) fn difference(yours: &Canonical, aws: &Canonical) -> Option<Diagnosis
     if matches!(cause, Cause::HeaderChanged | Cause::HeaderSpaces) {
         diagnosis = diagnosis.because(format!("{}.", quoted(&name)));
     }
+    if cause == Cause::HostWrong && yours.trim().eq_ignore_ascii_case(aws.trim()) {
+        diagnosis = diagnosis
+            .because("only the case of its letters differs. HTTP clients send it in lower case.");
+    }
     let line = format!("canonical request: the header {}", shown(&name));
     let (yours, aws) = (shown_value(&name, yours), shown_value(&name, aws));
     Some(diagnosis.with_difference(&line, &yours, &aws))
@@ -64,13 +68,12 @@ fn value_cause(name: &str, yours: &str, aws: &str) -> Cause {
     }
 }
 
-fn without_port(host: &str) -> String {
+fn without_port(host: &str) -> &str {
     let host = host.trim();
-    let name = match host.rsplit_once(':') {
+    match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         Some(_) | None => host,
-    };
-    name.to_ascii_lowercase()
+    }
 }
 
 fn list(names: &str) -> Vec<String> {

@@ -17,7 +17,7 @@ pub(super) fn difference(yours: &str, aws: &str) -> (Cause, Option<String>) {
     if sorted(&your_pairs) == sorted(&aws_pairs) {
         return same_parameters(yours, &your_pairs, &aws_pairs);
     }
-    // A signer that reads `+` literally encodes it as `%2B`.
+    // A signer that reads `+` literally encodes it as `%2B`, where AWS reads a space.
     let plus_as_space = |pairs: &[Pair]| -> Vec<Pair> {
         let spaced = |text: &[u8]| -> Vec<u8> {
             let spaced = text.iter().map(|b| if *b == b'+' { b' ' } else { *b });
@@ -28,7 +28,7 @@ pub(super) fn difference(yours: &str, aws: &str) -> (Cause, Option<String>) {
             .map(|(name, value)| (spaced(name), spaced(value)))
             .collect()
     };
-    if sorted(&plus_as_space(&your_pairs)) == sorted(&plus_as_space(&aws_pairs)) {
+    if sorted(&plus_as_space(&your_pairs)) == sorted(&aws_pairs) {
         return (Cause::QueryPlus, None);
     }
     let twice = |text: &str| decode(&String::from_utf8_lossy(&decode(text)));

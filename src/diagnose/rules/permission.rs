@@ -32,16 +32,23 @@ pub(super) fn of_permission(answer: &Parsed, sent: Option<&VerifiedRequest>) -> 
     if text.contains("Not Authorized to access ") || is_permission {
         let denial = Denial::of_field(text).unwrap_or_default();
         let mut diagnosis = of_unsigned(&denial, sent).unwrap_or_else(|| of_denial(denial, sent));
+        if sent.is_none() {
+            diagnosis = or_of_schema(diagnosis);
+        }
         if is_permission && kind.is_empty() {
-            diagnosis.confidence = Confidence::Likely;
+            // Nothing shows that AWS wrote these two words.
+            diagnosis.confidence = Confidence::Possible;
+            diagnosis.needs = vec![Need::Answer, Need::Request];
         }
         return Some(diagnosis);
     }
     if text.contains("User is not authorized to access this resource") {
         return Some(of_authorizer(text));
     }
+    if text.contains("Required headers are missing.") {
+        return Some(of_missing_headers(sent));
+    }
     if text.contains("Missing authorization header")
-        || text.contains("Required headers are missing.")
         || text.contains("the \"header\", and the \"payload\" query string parameters are missing")
     {
         return Some(Diagnosis::certain(Cause::NotSigned));
@@ -61,11 +68,66 @@ pub(super) fn of_permission(answer: &Parsed, sent: Option<&VerifiedRequest>) -> 
         let detail = "AWS found no operation for the method, path and host.";
         return Some(Diagnosis::of(Cause::NoSuchRoute, Confidence::Likely).because(detail));
     }
-    // Java's exception of this name is about files.
-    if kind.starts_with("accessdenied") && !text.contains("java.nio.file") {
-        return Some(Diagnosis::of(Cause::NotAuthorized, Confidence::Likely));
+    // These answers have the same type, and are about the signature, or from another program.
+    let is_other = text.contains("issing Authentication Token") || is_of_another_program(text);
+    if !kind.starts_with("accessdenied") || is_other {
+        return None;
     }
-    None
+    if text.contains("does not exist") {
+        let mut diagnosis = Diagnosis::of(Cause::NotAuthorized, Confidence::Possible);
+        diagnosis.summary =
+            "The resource does not exist in this region, or the caller is not allowed to use it."
+                .to_owned();
+        return Some(diagnosis.needing(&[Need::Request]));
+    }
+    Some(Diagnosis::of(Cause::NotAuthorized, Confidence::Likely))
+}
+
+/// Returns whether an `AccessDeniedException` is one of Java's or of a framework, by the package before the
+/// name.
+fn is_of_another_program(text: &str) -> bool {
+    let Some((before, _)) = text.split_once("AccessDeniedException") else {
+        return false;
+    };
+    let package = before
+        .rsplit(|c: char| !(c.is_ascii_alphanumeric() || "._$".contains(c)))
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let is_aws = ["amazon", "aws", "boto"]
+        .iter()
+        .any(|name| package.contains(name));
+    package.matches('.').count() > 1 && !is_aws
+}
+
+/// Names what a denial can mean if the request is not known: AppSync writes the same text if the schema does
+/// not admit the kind of authorization.
+fn or_of_schema(mut diagnosis: Diagnosis) -> Diagnosis {
+    const SCHEMA: &str = "If the request has an API key or a token instead of a signature, the schema must admit \
+                          it on the field and its type: @aws_api_key, @aws_cognito_user_pools, @aws_oidc or \
+                          @aws_lambda, in Amplify an @auth rule.";
+    diagnosis.confidence = Confidence::Likely;
+    diagnosis.needs = vec![Need::Request];
+    diagnosis.fix = diagnosis.fix.map(|fix| format!("{fix}\n\n{SCHEMA}"));
+    diagnosis
+}
+
+/// Returns the diagnosis of a realtime message or handshake whose authorization lacks headers.
+fn of_missing_headers(sent: Option<&VerifiedRequest>) -> Diagnosis {
+    let likely = || Diagnosis::of(Cause::NotSigned, Confidence::Likely).needing(&[Need::Request]);
+    let Some(sent) = sent else {
+        return likely();
+    };
+    match &sent.authorization.scheme {
+        Scheme::Missing => Diagnosis::certain(Cause::NotSigned),
+        Scheme::Other(_) | Scheme::OtherAlgorithm(_) => {
+            of_scheme(&sent.authorization.scheme).unwrap_or_else(likely)
+        }
+        Scheme::Sigv4 => Diagnosis::unknown(
+            "The request has a signature, and AWS misses other headers beside it, such as host or x-amz-date.",
+            &[Need::Answer],
+        ),
+    }
 }
 
 /// Returns the diagnosis of a request that no policy allows, or that one denies.

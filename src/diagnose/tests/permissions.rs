@@ -11,6 +11,8 @@ fn permission_denied_of_other_programs_is_not_a_rejection_by_aws() {
         "ERROR: Permission denied for table rooms",
         "java.nio.file.AccessDeniedException: /etc/shadow: Permission denied",
         r#"{"message":"Permission denied for relation rooms"}"#,
+        "org.springframework.security.access.AccessDeniedException: Access is denied",
+        "Caused by: com.example.web.AccessDeniedException: no",
     ] {
         check(other, "unknown");
     }
@@ -22,7 +24,100 @@ fn permission_denied_of_other_programs_is_not_a_rejection_by_aws() {
         check(of_appsync, "not-authorized");
     }
     let bare = diagnose(&evidence("Permission denied"));
-    assert_eq!(bare.confidence, Confidence::Likely);
+    assert_eq!(bare.confidence, Confidence::Possible);
+}
+
+#[test]
+fn a_denial_without_the_request_is_likely_and_needs_the_request() {
+    for (kind, text) in [
+        (
+            "Unauthorized",
+            "Not Authorized to access rooms on type Query",
+        ),
+        ("UnauthorizedException", "Permission denied"),
+        ("UnauthorizedException", "Required headers are missing."),
+    ] {
+        let body = format!(r#"{{"errors":[{{"errorType":"{kind}","message":"{text}"}}]}}"#);
+        let found = diagnose(&evidence(&body));
+        assert_eq!(found.confidence, Confidence::Likely, "{body}: {found:?}");
+        let fix = found.fix.unwrap();
+        let is_denial = found.cause == Some(Cause::NotAuthorized);
+        assert_eq!(fix.contains("@aws_api_key"), is_denial, "{fix}");
+        let signed = "AWS4-HMAC-SHA256 Credential=A/20260115/r/appsync/aws4_request, SignedHeaders=host, \
+                      Signature=ab";
+        let found = diagnose(&with_headers(&body, &[("authorization", signed)]));
+        let expected = is_denial.then_some(Confidence::Certain);
+        let expected = expected.unwrap_or(Confidence::Unknown);
+        assert_eq!(found.confidence, expected, "{body}: {found:?}");
+    }
+    let none = diagnose(&with_headers("Required headers are missing.", &[]));
+    assert_eq!(
+        (none.cause, none.confidence),
+        (Some(Cause::NotSigned), Confidence::Certain)
+    );
+}
+
+#[test]
+fn an_access_denied_exception_is_read_by_its_text() {
+    let unsigned = "<Error><Code>AccessDenied</Code><Message>There were headers present in the request which were \
+                    not signed</Message><HeadersNotSigned>x-amz-meta-a</HeadersNotSigned></Error>";
+    let s3 =
+        |text: &str| format!("<Error><Code>AccessDenied</Code><Message>{text}</Message></Error>");
+    let sdk = |text: &str| {
+        format!(
+            "An error occurred (AccessDeniedException) when calling the Invoke operation: {text}"
+        )
+    };
+    let date = "AWS authentication requires a valid Date or x-amz-date header";
+    let key = "The ciphertext refers to a customer master key that does not exist, does not exist in this region, \
+               or you are not allowed to access.";
+    for (body, expected, confidence) in [
+        (s3("Request has expired"), "clock-slow", Confidence::Likely),
+        (
+            s3("Request is not yet valid"),
+            "clock-fast",
+            Confidence::Likely,
+        ),
+        (s3(date), "date-missing", Confidence::Certain),
+        (
+            unsigned.to_owned(),
+            "header-not-signed",
+            Confidence::Certain,
+        ),
+        (s3("Access Denied"), "not-authorized", Confidence::Likely),
+        (
+            sdk("Missing Authentication Token"),
+            "unknown",
+            Confidence::Unknown,
+        ),
+        (sdk(key), "not-authorized", Confidence::Possible),
+        (
+            "com.amazonaws.services.kms.model.AccessDeniedException: no (Service: AWSKMS)"
+                .to_owned(),
+            "not-authorized",
+            Confidence::Likely,
+        ),
+        (
+            "software.amazon.awssdk.services.kms.model.AccessDeniedException: no".to_owned(),
+            "not-authorized",
+            Confidence::Likely,
+        ),
+    ] {
+        let found = diagnose(&evidence(&body));
+        assert_eq!(
+            (found.cause_name(), found.confidence),
+            (expected, confidence),
+            "{body}: {found:?}"
+        );
+    }
+    let found = diagnose(&evidence(unsigned));
+    assert!(
+        found.summary.contains("\"x-amz-meta-a\""),
+        "{}",
+        found.summary
+    );
+    // No type of S3.
+    check("Request has expired", "unknown");
 }
 
 #[test]

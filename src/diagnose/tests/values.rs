@@ -27,6 +27,14 @@ fn a_clock_is_found_in_every_service_and_the_fix_is_for_every_system() {
             assert!(fix.contains(command), "{fix}");
         }
     }
+    // The times contradict the text.
+    for (yours, aws) in [("T120000Z", "T120000Z"), ("T130000Z", "T120000Z")] {
+        let text = format!(
+            "Signature expired: 20260115{yours} is now earlier than 20260115T115500Z (20260115{aws} - 5 min.)"
+        );
+        let found = diagnose(&evidence(&text));
+        assert_eq!(found.summary, Cause::ClockSlow.sentence());
+    }
     // The times are not known.
     let found = diagnose(&evidence(
         "An error occurred (RequestTimeTooSkewed): too large",
@@ -89,6 +97,69 @@ fn codes_about_credentials_have_the_same_cause_for_sts_and_in_an_answer() {
         if expected != Some(Cause::WrongSecret) {
             assert_eq!(found, expected, "{code}");
         }
+    }
+}
+
+#[test]
+fn a_code_that_other_services_use_too_is_less_certain() {
+    let jwt = r#"{"code":"ExpiredToken","message":"JWT expired at noon","service":"my-auth"}"#;
+    check(jwt, "unknown");
+    assert_eq!(credentials_cause("ExpiredToken", "JWT expired"), None);
+    for (message, confidence) in [
+        ("", Confidence::Certain),
+        ("The provided token has expired.", Confidence::Certain),
+        (
+            "The security token included in the request is expired",
+            Confidence::Certain,
+        ),
+        ("Log in again.", Confidence::Likely),
+    ] {
+        let body = format!(r#"{{"code":"ExpiredToken","message":"{message}"}}"#);
+        let found = diagnose(&evidence(&body));
+        assert_eq!(found.cause, Some(Cause::TokenExpired), "{body}");
+        assert_eq!(found.confidence, confidence, "{body}");
+    }
+}
+
+/// Returns the diagnosis of a mismatch of two canonical requests with these queries and hosts.
+fn compared(yours: (&str, &str), aws: (&str, &str)) -> Diagnosis {
+    let canonical = |(query, host): (&str, &str)| {
+        let hash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        format!("GET\n/p\n{query}\nhost:{host}\n\nhost\n{hash}")
+    };
+    let answer = format!(
+        "The request signature we calculated does not match the signature you provided.\n\n\
+         The Canonical String for this request should have been\n'{}'\n\n\
+         The String-to-Sign should have been\n'AWS4-HMAC-SHA256\nx\ny\nz'",
+        canonical(aws)
+    );
+    diagnose(&Evidence {
+        canonical_request: Some(canonical(yours)),
+        ..evidence(&answer)
+    })
+}
+
+#[test]
+fn a_host_and_a_plus_sign_are_compared_in_the_right_direction() {
+    for (yours, aws, expected) in [
+        ("a:8443", "a", "host-port"),
+        ("a", "a:8443", "host-port"),
+        ("a", "b", "host-wrong"),
+        ("ABC.execute-api", "abc.execute-api", "host-wrong"),
+        ("ABC.execute-api:443", "abc.execute-api", "host-wrong"),
+    ] {
+        let found = compared(("", yours), ("", aws));
+        assert_eq!(found.cause_name(), expected, "{yours}: {found:?}");
+        let is_case = yours == "ABC.execute-api";
+        assert_eq!(found.summary.contains("lower case"), is_case, "{yours}");
+    }
+    for (yours, aws, expected) in [
+        ("a=b%2Bc", "a=b%20c", "query-plus"),
+        ("a=b+c", "a=b%20c", "query-plus"),
+        ("a=b%20c", "a=b%2Bc", "query-changed"),
+    ] {
+        let found = compared((yours, "a"), (aws, "a"));
+        assert_eq!(found.cause_name(), expected, "{yours}: {found:?}");
     }
 }
 
