@@ -1,12 +1,9 @@
 //! How to fix what AWS refuses, in the options of countersign and the commands of the AWS CLI.
 
-use crate::diagnose::{Diagnosis, Evidence, synchronize_clock};
+use crate::diagnose::{Diagnosis, Evidence, FORBIDDEN, synchronize_clock};
 use crate::sign::credentials::ENVIRONMENT;
 use crate::upstream::{Endpoint, UpstreamKind, WAF};
 
-const FORBIDDEN: &str = "Check, in this order: that the method's authorization is AWS_IAM, and a policy of \
-    the identity allows execute-api:Invoke on it (HTTP APIs do not say so); that the API's resource policy allows the \
-    identity and this network; whether a usage plan requires x-api-key; the sampled requests of AWS WAF; and --host.";
 const FORBIDDEN_BY_APPSYNC: &str = "Check, in this order: that AWS_IAM is among the API's authorization modes; that a \
     policy of the identity allows appsync:GraphQL, or appsync:EventConnect and the like, on the API; whether the API \
     is private, and needs --connect and --host; and the sampled requests of AWS WAF.";

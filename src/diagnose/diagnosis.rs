@@ -151,6 +151,12 @@ impl Diagnosis {
         self
     }
 
+    /// Adds what to check first if the evidence does not decide.
+    pub(super) fn checking(mut self, list: &str) -> Self {
+        self.fix = Some(list.to_owned());
+        self
+    }
+
     /// Returns the name of the cause, or `unknown`.
     pub fn cause_name(&self) -> &'static str {
         self.cause.map_or("unknown", Cause::as_str)

@@ -54,7 +54,7 @@ pub use cause::Cause;
 pub use denial::{Denial, PolicyType};
 pub use diagnosis::{Confidence, Diagnosis, Difference, Need};
 pub use evidence::{Answer, Credentials, Evidence, Request};
-pub use texts::synchronize_clock;
+pub use texts::{FORBIDDEN, synchronize_clock};
 pub use times::parse_time;
 pub use tokens::credentials_cause;
 
@@ -63,6 +63,17 @@ use verified_request::VerifiedRequest;
 
 /// Returns why AWS rejected a request.
 pub fn diagnose(evidence: &Evidence) -> Diagnosis {
+    if let Some(answer) = known::last_of_text(&evidence.answer) {
+        let evidence = Evidence {
+            answer,
+            ..evidence.clone()
+        };
+        return of_one_answer(&evidence);
+    }
+    of_one_answer(evidence)
+}
+
+fn of_one_answer(evidence: &Evidence) -> Diagnosis {
     let answer = Parsed::new(&evidence.answer);
     let sent = evidence.request.as_ref().map(VerifiedRequest::new);
     let sent = sent.as_ref();

@@ -1,5 +1,6 @@
 //! The causes that AWS's texts name, alone or together with the request.
 
+mod data_source;
 mod permission;
 
 use super::answer::{Parsed, Source};
@@ -8,9 +9,10 @@ use super::cause::Cause;
 use super::diagnosis::{Confidence, Diagnosis, Need};
 use super::encode::{quoted, shown};
 use super::evidence::Evidence;
+use super::texts::undecided;
 use super::verified_request::VerifiedRequest;
 use super::{times, tokens, verify};
-use permission::{of_permission, of_scheme};
+use permission::{of_permission, of_role_mapping, of_scheme};
 
 /// Returns the diagnosis of an answer that names the cause, or that names it together with the request.
 /// `None` if the answer is about the signature itself, or hides the reason.
@@ -19,11 +21,13 @@ pub(super) fn diagnosis(
     sent: Option<&VerifiedRequest>,
     evidence: &Evidence,
 ) -> Option<Diagnosis> {
-    of_time(answer)
+    data_source::diagnosis(&evidence.answer)
+        .or_else(|| of_time(answer))
         .or_else(|| of_scope(answer, sent))
         .or_else(|| of_headers(answer))
         .or_else(|| of_authorization(answer, sent))
         .or_else(|| of_token(answer, sent, evidence))
+        .or_else(|| of_role_mapping(&evidence.answer.body))
         .or_else(|| of_permission(answer, sent))
         .or_else(|| of_endpoint(answer, sent))
 }
@@ -121,7 +125,9 @@ fn of_scope(answer: &Parsed, sent: Option<&VerifiedRequest>) -> Option<Diagnosis
             &value(aws),
         ));
     }
-    if text.contains("Credential must have exactly 5 slash-delimited elements") {
+    if text.contains("Credential must have exactly 5 slash-delimited elements")
+        || text.contains("the Credential is mal-formed")
+    {
         return Some(Diagnosis::certain(Cause::ScopeMalformed));
     }
     if text.contains("Credential should be scoped with a valid terminator") {
@@ -230,6 +236,13 @@ fn of_headers(answer: &Parsed) -> Option<Diagnosis> {
         };
         return Some(Diagnosis::certain(cause).because(format!("{}.", quoted(&name))));
     }
+    let of_hash = [
+        "The provided 'x-amz-content-sha256' header does not match what was computed",
+        "Missing required header for this request: x-amz-content-sha256",
+    ];
+    if of_hash.iter().any(|mark| text.contains(mark)) {
+        return Some(Diagnosis::certain(Cause::ContentShaHeader));
+    }
     // S3 names them in an element of its own.
     if text.contains("There were headers present in the request which were not signed") {
         let name = answer.element("HeadersNotSigned");
@@ -241,6 +254,9 @@ fn of_headers(answer: &Parsed) -> Option<Diagnosis> {
 
 fn of_authorization(answer: &Parsed, sent: Option<&VerifiedRequest>) -> Option<Diagnosis> {
     let text = answer.message.as_str();
+    if text.contains("Please use AWS4-HMAC-SHA256.") {
+        return Some(Diagnosis::certain(Cause::NotSigv4));
+    }
     if text.contains("Unsupported AWS 'algorithm'") {
         return Some(Diagnosis::certain(Cause::Algorithm));
     }
@@ -248,7 +264,9 @@ fn of_authorization(answer: &Parsed, sent: Option<&VerifiedRequest>) -> Option<D
         let detail = "it does not begin with AWS4-HMAC-SHA256.";
         return Some(Diagnosis::certain(Cause::AuthorizationMalformed).because(detail));
     }
-    if text.contains("Found both 'X-Amz-Algorithm' as a query-string param") {
+    if text.contains("Found both 'X-Amz-Algorithm' as a query-string param")
+        || text.contains("Only one auth mechanism allowed")
+    {
         return Some(Diagnosis::certain(Cause::SignedTwice));
     }
     if text.contains("AWS query-string parameters must include '") {
@@ -320,7 +338,8 @@ fn of_endpoint(answer: &Parsed, sent: Option<&VerifiedRequest>) -> Option<Diagno
     {
         let Some(sent) = sent else {
             let summary = "The request is not signed, or the API has no such route.";
-            return Some(Diagnosis::unknown(summary, &[Need::Request]));
+            let found = Diagnosis::unknown(summary, &[Need::Request]);
+            return Some(found.checking(undecided::MISSING_TOKEN));
         };
         return Some(match sent.authorization.scheme {
             Scheme::Missing => Diagnosis::certain(Cause::NotSigned),

@@ -9,6 +9,7 @@ use super::cause::Cause;
 use super::diagnosis::{Confidence, Diagnosis, Need};
 use super::encode::{sha256_hex, shown};
 use super::evidence::Evidence;
+use super::texts::{FORBIDDEN, undecided};
 use super::verified_request::VerifiedRequest;
 use super::{compare, key, tokens, verify};
 
@@ -110,7 +111,7 @@ pub(super) fn mismatch(
             if sent.is_none() {
                 needs.push(Need::Request);
             }
-            Diagnosis::unknown(summary, &needs)
+            Diagnosis::unknown(summary, &needs).checking(undecided::MISMATCH)
         })
 }
 
@@ -125,7 +126,8 @@ pub(super) fn hidden(
         return Diagnosis::unknown(
             "AWS does not show the reason.",
             &[Need::Request, Need::CanonicalRequest, Need::StringToSign],
-        );
+        )
+        .checking(FORBIDDEN);
     };
     let sides = match Sides::new(answer, Some(sent), evidence) {
         Ok(sides) => sides,
@@ -167,6 +169,7 @@ pub(super) fn hidden(
                 "AWS does not show the reason: the signature, the access key or a permission.",
                 &needs,
             )
+            .checking(FORBIDDEN)
         }
     }
 }

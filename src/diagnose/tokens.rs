@@ -4,6 +4,7 @@ use super::cause::Cause;
 use super::diagnosis::{Confidence, Diagnosis, Need};
 use super::encode::{quoted, shown};
 use super::evidence::{Credentials, Evidence};
+use super::texts::undecided;
 use super::times;
 use super::verified_request::VerifiedRequest;
 
@@ -88,7 +89,8 @@ pub(super) fn is_unknown(code: &str, message: &str) -> bool {
 pub(super) fn diagnosis(sent: Option<&VerifiedRequest>, evidence: &Evidence) -> Diagnosis {
     let summary = "AWS does not know the access key, or the session token does not belong to it.";
     let Some((sent, key)) = sent.and_then(|sent| Some((sent, sent.authorization.key()?))) else {
-        return Diagnosis::unknown(summary, &[Need::Request, Need::Credentials]);
+        let needs = [Need::Request, Need::Credentials];
+        return Diagnosis::unknown(summary, &needs).checking(undecided::CREDENTIALS);
     };
     let token = sent.authorization.token.as_deref();
     if let Some(credentials) = &evidence.credentials {

@@ -6,6 +6,7 @@ use super::super::cause::Cause;
 use super::super::denial::{Denial, PolicyType, is_explicit};
 use super::super::diagnosis::{Confidence, Diagnosis, Need};
 use super::super::encode::quoted;
+use super::super::texts::undecided;
 use super::super::verified_request::VerifiedRequest;
 
 /// Returns the diagnosis of an answer that does not allow the caller to do this.
@@ -52,6 +53,9 @@ pub(super) fn of_permission(answer: &Parsed, sent: Option<&VerifiedRequest>) -> 
         || text.contains("the \"header\", and the \"payload\" query string parameters are missing")
     {
         return Some(Diagnosis::certain(Cause::NotSigned));
+    }
+    if text.contains("Function URL authorization issues") {
+        return Some(of_function_url(sent));
     }
     if text.contains("You are not authorized to make this call") {
         return Some(of_caller(sent, Cause::NotAuthorized));
@@ -168,6 +172,43 @@ fn of_unsigned(denial: &Denial, sent: Option<&VerifiedRequest>) -> Option<Diagno
     Some(diagnosis.with_fix(fix.clone(), fix))
 }
 
+/// Returns the diagnosis of a request that OpenSearch's own access control denied, after IAM allowed it.
+/// Its JSON has the text in a member that other services do not have.
+pub(super) fn of_role_mapping(body: &str) -> Option<Diagnosis> {
+    if !body.contains("no permissions for [") || !body.contains("and User [") {
+        return None;
+    }
+    let mut diagnosis = Diagnosis::certain(Cause::NotAuthorized);
+    diagnosis.summary =
+        "OpenSearch's fine-grained access control denied the request, after IAM allowed it."
+            .to_owned();
+    let fix = "Map the IAM role to a role of OpenSearch that has the permission: in OpenSearch Dashboards under \
+               Security, Roles, Mapped users, as a backend role.";
+    Some(diagnosis.with_fix(fix.to_owned(), fix.to_owned()))
+}
+
+/// Returns the diagnosis of a request that a Lambda function URL denied without a reason.
+fn of_function_url(sent: Option<&VerifiedRequest>) -> Diagnosis {
+    let unsigned = sent.and_then(|sent| of_scheme(&sent.authorization.scheme));
+    if let Some(mut diagnosis) = unsigned {
+        diagnosis.confidence = Confidence::Likely;
+        return diagnosis;
+    }
+    let scope = sent.and_then(|sent| sent.authorization.scope());
+    if let Some(scope) = scope.filter(|scope| scope.service != "lambda") {
+        return Diagnosis::of(Cause::WrongService, Confidence::Likely)
+            .expecting("SERVICE", "lambda")
+            .because(format!("{} instead of \"lambda\".", quoted(scope.service)));
+    }
+    let summary = "The Lambda function URL refused the request, and does not show the reason.";
+    let needs: &[Need] = if sent.is_some() {
+        &[Need::Credentials]
+    } else {
+        &[Need::Request]
+    };
+    Diagnosis::unknown(summary, needs).checking(undecided::FUNCTION_URL)
+}
+
 /// Returns the diagnosis of a request that a Lambda authorizer of API Gateway denied.
 fn of_authorizer(text: &str) -> Diagnosis {
     let explicit_deny = is_explicit(text);
@@ -194,7 +235,7 @@ fn of_authorizer(text: &str) -> Diagnosis {
 fn of_caller(sent: Option<&VerifiedRequest>, signed: Cause) -> Diagnosis {
     let Some(sent) = sent else {
         let summary = "The API does not accept the authorization of the request.";
-        return Diagnosis::unknown(summary, &[Need::Request]);
+        return Diagnosis::unknown(summary, &[Need::Request]).checking(undecided::UNAUTHORIZED);
     };
     if sent.authorization.scheme == Scheme::Missing && sent.joined("x-api-key").is_some() {
         let mut diagnosis = Diagnosis::certain(Cause::NotSigv4);

@@ -140,6 +140,177 @@ fn compared(yours: (&str, &str), aws: (&str, &str)) -> Diagnosis {
 }
 
 #[test]
+fn codes_and_texts_of_other_services_have_their_cause() {
+    for (body, expected) in [
+        (
+            "<Code>XAmzContentSHA256Mismatch</Code><Message>The provided 'x-amz-content-sha256' header does not \
+             match what was computed.</Message>",
+            "content-sha-header",
+        ),
+        (
+            "Missing required header for this request: x-amz-content-sha256",
+            "content-sha-header",
+        ),
+        (
+            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+            "not-sigv4",
+        ),
+        (
+            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \
+             parameter or the Authorization header should be specified",
+            "signed-twice",
+        ),
+        (
+            "<Code>AuthorizationQueryParametersError</Code><Message>Error parsing the X-Amz-Credential parameter; \
+             the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".\
+             </Message>",
+            "scope-malformed",
+        ),
+        (
+            r#"{"error":{"type":"security_exception","reason":"no permissions for [indices:data/read/search] and User [name=arn:aws:iam::1:role/a]"},"status":403}"#,
+            "not-authorized",
+        ),
+        (
+            "no permissions for [indices:data/read/search] and User [name=arn:aws:iam::1:role/a]",
+            "not-authorized",
+        ),
+    ] {
+        check(body, expected);
+    }
+}
+
+#[test]
+fn a_function_url_names_what_it_needs() {
+    let body = r#"{"Message":"Forbidden. For troubleshooting Function URL authorization issues, see: https://docs"}"#;
+    let found = diagnose(&evidence(body));
+    assert_eq!(found.cause, None);
+    let fix = found.fix.unwrap();
+    for part in [
+        "AWS_IAM",
+        "service lambda",
+        "lambda:InvokeFunctionUrl",
+        "resource policy",
+    ] {
+        assert!(fix.contains(part), "{fix}");
+    }
+    let signature = |service: &str| {
+        format!(
+            "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260115/r/{service}/aws4_request, SignedHeaders=host, \
+             Signature=ab"
+        )
+    };
+    let (wrong, right) = (signature("execute-api"), signature("lambda"));
+    for (headers, expected) in [
+        (vec![], "not-signed"),
+        (vec![("authorization", wrong.as_str())], "wrong-service"),
+        (vec![("authorization", right.as_str())], "unknown"),
+    ] {
+        let found = diagnose(&with_headers(body, &headers));
+        assert_eq!(found.cause_name(), expected, "{found:?}");
+        assert!(found.fix.unwrap().len() > 40);
+    }
+}
+
+#[test]
+fn an_undecided_rejection_names_what_to_check_first() {
+    let mismatch = "The request signature we calculated does not match the signature you provided.";
+    for (text, part) in [
+        (mismatch, "secret access key"),
+        (
+            "The security token included in the request is invalid.",
+            "x-amz-security-token",
+        ),
+        (r#"{"message":"Missing Authentication Token"}"#, "stage"),
+        (r#"{"message":"Forbidden"}"#, "execute-api:Invoke"),
+        (
+            "UnauthorizedException: You are not authorized to make this call.",
+            "AWS_IAM",
+        ),
+        (r#"{"message":"Unauthorized"}"#, "AWS_IAM"),
+    ] {
+        let found = diagnose(&evidence(text));
+        assert_eq!(found.cause, None, "{text}");
+        let fix = found.fix.unwrap();
+        assert!(fix.starts_with("Check, in this order: "), "{fix}");
+        assert!(fix.contains(part), "{text}: {fix}");
+    }
+}
+
+#[test]
+fn the_last_error_of_a_text_is_the_one_that_is_diagnosed() {
+    let expired = "The security token included in the request is expired";
+    let slow = "Signature expired: 20260115T120000Z is now earlier than 20260115T121500Z (20260115T122000Z - 5 min.)";
+    let region = "Credential should be scoped to a valid region, not 'us-east-1'.";
+    let mismatch = "The request signature we calculated does not match the signature you provided.";
+    let denied = |field: &str| format!("Not Authorized to access {field} on type Query");
+    let errors = [
+        (expired.to_owned(), "token-expired"),
+        (slow.to_owned(), "clock-slow"),
+        (region.to_owned(), "wrong-region"),
+        (mismatch.to_owned(), "unknown"),
+        (denied("rooms"), "not-authorized"),
+        (
+            "An error occurred (AccessDenied) when calling the ListBuckets operation: Access Denied".to_owned(),
+            "not-authorized",
+        ),
+    ];
+    for (first, _) in &errors {
+        for (second, expected) in &errors {
+            let text =
+                format!("10:00 WARN {first}\n10:01 retry\n10:02 ERROR {second}\n    at main\n");
+            check(&text, expected);
+        }
+    }
+    let found = diagnose(&evidence(&format!(
+        "{}\n{}\n",
+        denied("rooms"),
+        denied("posts")
+    )));
+    assert!(found.summary.contains("fields/posts"), "{}", found.summary);
+    // A type on a line of its own belongs to the text before it.
+    check(
+        &format!(
+            "Error: {slow}\n    at f (a.js:1)\n  __type: 'com.amazon.coral.service#AccessDeniedException'\n"
+        ),
+        "clock-slow",
+    );
+}
+
+#[test]
+fn an_error_of_a_data_source_is_not_that_of_the_client() {
+    let error = |kind: &str, path: &str, message: &str| {
+        format!(
+            r#"{{"data":null,"errors":[{{"path":{path},"errorType":"{kind}","message":"{message}"}}]}}"#
+        )
+    };
+    let role = "User: arn:aws:sts::1:assumed-role/r/APPSYNC is not authorized to perform: dynamodb:GetItem on \
+                resource: arn:aws:dynamodb:r:1:table/t";
+    let expired = "The security token included in the request is expired";
+    for (kind, path, message) in [
+        ("Lambda:Unhandled", r#"["rooms"]"#, expired),
+        ("Lambda:Unhandled", "null", expired),
+        ("DynamoDB:DynamoDbException", r#"["rooms"]"#, role),
+        ("DynamoDB:AccessDeniedException", r#"["rooms"]"#, role),
+        ("AccessDeniedException", r#"["rooms"]"#, role),
+    ] {
+        let found = diagnose(&evidence(&error(kind, path, message)));
+        assert_eq!(found.cause, None, "{kind}: {found:?}");
+        assert!(found.summary.contains("data source"), "{}", found.summary);
+        assert!(found.summary.contains(kind), "{}", found.summary);
+        assert!(found.fix.unwrap().contains("service role"));
+    }
+    let denied = "Not Authorized to access rooms on type Query";
+    check(
+        &error("Unauthorized", r#"["rooms"]"#, denied),
+        "not-authorized",
+    );
+    check(
+        &error("ExpiredTokenException", "null", expired),
+        "token-expired",
+    );
+}
+
+#[test]
 fn a_host_and_a_plus_sign_are_compared_in_the_right_direction() {
     for (yours, aws, expected) in [
         ("a:8443", "a", "host-port"),

@@ -8,8 +8,10 @@ pub(super) mod headers;
 pub(super) mod path;
 pub(super) mod query;
 pub(super) mod scope;
+pub(super) mod undecided;
 
 pub use clock::synchronize_clock;
+pub use undecided::FORBIDDEN;
 
 /// The texts of one cause.
 #[derive(Debug)]
