@@ -4,14 +4,21 @@
 pub const MASK: &str = "[redacted]";
 
 /// How the names of secrets end, in lower case, without separators.
-const SECRET_NAMES: [&str; 18] = [
+const SECRET_NAMES: [&str; 36] = [
     "accesskeysecret",
     "apikey",
+    "appsynckey",
+    "auth",
+    "authentication",
     "authkey",
     "authorization",
     "bearer",
+    "clientcert",
     "cookie",
+    "csrf",
     "encryptionkey",
+    "jwt",
+    "oidcdata",
     "pass",
     "passphrase",
     "passwd",
@@ -21,8 +28,19 @@ const SECRET_NAMES: [&str; 18] = [
     "secret",
     "secretaccesskey",
     "secretkey",
+    "session",
+    "sessionid",
+    "sid",
+    "sig",
     "signature",
+    "signingkey",
+    "subscriptionkey",
+    "ticket",
     "token",
+    "tokenbedrock",
+    "userkey",
+    "xaccess",
+    "xsrf",
 ];
 
 /// The longest name of a secret, in letters.
@@ -93,6 +111,18 @@ mod tests {
             "--secret-access-key",
             "sessionToken",
             "password",
+            "x-auth",
+            "authentication",
+            "x-session-id",
+            "x-access",
+            "x-sig",
+            "x-csrf",
+            "x-client-cert",
+            "x-user-key",
+            "x-amzn-oidc-data",
+            "Ocp-Apim-Subscription-Key",
+            "AWS_BEARER_TOKEN_BEDROCK",
+            "APPSYNC_KEY",
         ] {
             assert!(is_secret_name(name), "{name}");
         }

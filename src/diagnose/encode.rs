@@ -96,7 +96,9 @@ pub(super) fn shown_value(name: &str, value: &str) -> String {
 /// Returns a query as it may be shown.
 pub(super) fn shown_query(query: &str) -> String {
     // `header` contains the authorization of a realtime connection.
-    let is_secret = |name: &str| is_secret_name(name) || name.eq_ignore_ascii_case("header");
+    let names = ["header", "key", "code"];
+    let is_named = |name: &str| names.iter().any(|other| name.eq_ignore_ascii_case(other));
+    let is_secret = |name: &str| is_secret_name(name) || is_named(name);
     let pairs = query.split('&').map(|pair| match pair.split_once('=') {
         Some((name, _)) if is_secret(name) => format!("{name}={MASK}"),
         _ => pair.to_owned(),

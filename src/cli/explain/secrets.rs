@@ -5,6 +5,7 @@
 //! size of the inputs, however many secrets they contain.
 
 mod find;
+mod opaque;
 mod users;
 mod value;
 
@@ -12,6 +13,7 @@ use std::collections::HashSet;
 
 use crate::diagnose::display::MASK;
 use crate::diagnose::{Answer, Cause, Credentials, Diagnosis, Evidence, Request};
+use opaque::Quote;
 
 /// The secrets of the inputs, one in a line.
 #[derive(Default)]
@@ -90,8 +92,21 @@ impl Secrets {
         }
     }
 
-    /// Replaces every secret in a diagnosis.
+    /// Replaces every secret in a diagnosis, and what looks like one where it quotes an input.
     pub(super) fn mask_diagnosis(&self, diagnosis: &mut Diagnosis) {
+        self.mask_known(diagnosis);
+        if diagnosis.cause.is_none() {
+            diagnosis.summary = opaque::masked(&diagnosis.summary, Quote::Line);
+        }
+        if let Some(difference) = &mut diagnosis.difference {
+            for text in [&mut difference.yours, &mut difference.aws] {
+                *text = opaque::masked(text, Quote::Difference);
+            }
+        }
+    }
+
+    /// Replaces the secrets that were found in the inputs.
+    fn mask_known(&self, diagnosis: &mut Diagnosis) {
         let words = words_of_texts();
         let known = Some(&words);
         let mut texts = vec![(&mut diagnosis.summary, known)];

@@ -150,7 +150,7 @@ async fn explain_prints_no_secret_of_a_request() {
 const UNIQUE: &str = "Zq7/Vx+Kw9bTn3RmLp5YcHd8JfGs2WoEuAi4QkXt";
 
 /// The ways in which people write a secret into a text.
-const SPELLINGS: [&str; 34] = [
+const SPELLINGS: [&str; 54] = [
     "secret key: {}",
     "Secret Access Key: {}",
     "AWS_SECRET_KEY={}",
@@ -185,6 +185,26 @@ const SPELLINGS: [&str; 34] = [
     "Signature={}",
     "key {} of nobody",
     "sec-websocket-protocol: header-{}",
+    "DEBUG kSecret b'AWS4{}'",
+    "signing with AWS4{} 20230101",
+    "AKIAIOSFODNN7EXAMPLE/{}",
+    "https://{}@github.com/",
+    "arn:aws:iam::123456789012:user/{}",
+    "setx AWS_SECRET_ACCESS_KEY \"{}\"",
+    "<add key=\"AWSSecretKey\" value=\"{}\"/>",
+    "x-api-key,{}",
+    "x-api-key → {}",
+    "'Bearer ' + '{}'",
+    "https --auth=AKIAIOSFODNN7EXAMPLE:{} h",
+    "The secret key is {}",
+    "token {} is expired",
+    "password=${}",
+    "x-api-key: <{}",
+    "secret: undefined{}",
+    "JWT {}",
+    "https://h/?code={}",
+    "nothing names it: {}",
+    "/{} begins it",
 ];
 
 fn check_no_piece(what: &str, output: &std::process::Output) {

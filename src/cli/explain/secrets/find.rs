@@ -2,6 +2,8 @@
 //!
 //! Every function passes over the text once: ranges that were found are not searched for an end again.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -18,18 +20,41 @@ const MIN_ENCODED: usize = 16;
 const MIN_LONG: usize = 100;
 /// The length of a secret access key.
 const SECRET_KEY: usize = 40;
+/// More small letters in a row are a word.
+const MAX_SMALL: usize = 6;
 /// How session tokens of AWS begin.
 const TOKENS: [&[u8]; 4] = [b"IQoJ", b"FwoG", b"FQoG", b"AQoD"];
 
 /// Passes each secret of a text to `found`, without white space in it.
 pub(super) fn secrets(text: &str, found: &mut dyn FnMut(&[u8])) {
-    search(text, found, MAX_DEPTH);
+    search(&with_plain_separators(text), found, MAX_DEPTH);
+}
+
+/// Returns the text with the separators of other keyboards and of typesetting replaced.
+fn with_plain_separators(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '\u{a0}' | '\u{3000}' => out.push(' '),
+            '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' => {}
+            '：' | '→' => out.push(':'),
+            '＝' => out.push('='),
+            '“' | '”' => out.push('"'),
+            '‘' | '’' => out.push('\''),
+            char => out.push(char),
+        }
+    }
+    Cow::Owned(out)
 }
 
 fn search(text: &str, found: &mut dyn FnMut(&[u8]), depth: usize) {
     let bytes = text.as_bytes();
     named(bytes, found);
     users::passwords(bytes, found);
+    after_identifiers(bytes, found);
     let mut encoded = Vec::new();
     shaped(bytes, found, &mut encoded);
     let Some(depth) = depth.checked_sub(1) else {
@@ -120,16 +145,69 @@ fn shaped<'a>(bytes: &'a [u8], found: &mut dyn FnMut(&[u8]), encoded: &mut Vec<&
                 found(rest);
                 is_found = true;
             }
+            if let Some(key) = rest.strip_prefix(b"AWS4")
+                && key.len() >= MIN_ENCODED
+                && !key.starts_with(b"-")
+                && key.iter().any(u8::is_ascii_digit)
+            {
+                found(key);
+            }
             at += 1;
         }
         for part in run.split(|byte| matches!(byte, b'-' | b'_' | b'.' | b'~' | b'=')) {
-            let is_key = part.len() == SECRET_KEY && !part.starts_with(b"/");
-            if is_key && has_all_kinds(part, 1) {
-                found(part);
+            keys(part, found);
+            // The base64 of a key, or of a key and its identifier.
+            if part.len() > SECRET_KEY && part.len() < MIN_LONG {
+                encoded.push(part);
             }
         }
         if run.len() >= MIN_LONG && has_all_kinds(run, 8) {
             found(run);
+        }
+    }
+}
+
+/// Finds secret access keys, which may be one of several elements of a path.
+fn keys(text: &[u8], found: &mut dyn FnMut(&[u8])) {
+    if text.len() == SECRET_KEY && !text.starts_with(b"/") && has_all_kinds(text, 1) {
+        return found(text);
+    }
+    let starts = text.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    let starts = starts.flat_map(|(at, _)| [at, at + 1]);
+    for start in std::iter::once(0).chain(starts) {
+        let is_end = matches!(text.get(start + SECRET_KEY), None | Some(b'/'));
+        let key = text.get(start..start + SECRET_KEY);
+        if let Some(key) = key.filter(|key| is_end && has_all_kinds(key, 2)) {
+            // Elements of paths are words.
+            let is_small = |byte: &u8| byte.is_ascii_lowercase();
+            let mut words = key.split(|byte| !is_small(byte));
+            if words.all(|word| word.len() < MAX_SMALL) {
+                found(key);
+            }
+        }
+    }
+}
+
+/// Finds what follows the identifier of an access key: `AKIA…:X`, `("AKIA…", "X")`.
+fn after_identifiers(bytes: &[u8], found: &mut dyn FnMut(&[u8])) {
+    let is_of_name = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        let name = rest.iter().take_while(|byte| is_of_name(byte)).count();
+        if !(rest.starts_with(b"AKIA") || rest.starts_with(b"ASIA")) || name < MIN_ENCODED {
+            at += name.max(1);
+            continue;
+        }
+        at += name;
+        let rest = rest.get(name..).unwrap_or_default();
+        let is_before = |byte: &&u8| b"\"'` \t:,|\\".contains(byte);
+        let before = rest.iter().take_while(is_before).count();
+        let word = rest.get(before..).unwrap_or_default();
+        let is_end = |byte: &u8| byte.is_ascii_whitespace() || b"\"'`,)<>&".contains(byte);
+        let word = word.split(is_end).next().unwrap_or_default();
+        let is_secret = word.len() >= MIN_ENCODED && word.iter().any(u8::is_ascii_digit);
+        if before > 0 && is_secret && !value::is_public(word) {
+            found(word.split(|byte| *byte == b'@').next().unwrap_or_default());
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Passwords beside the names of users: `curl -u KEY:SECRET`, `https://user:password@host`.
 
+use super::value::is_variable;
+
 /// The longest user and password that are looked for in a URL.
 const MAX_URL: usize = 1024;
+/// A user of this length without a password is a token.
+const MIN_USER: usize = 16;
 
 /// Passes each password to `found`.
 pub(super) fn passwords(bytes: &[u8], found: &mut dyn FnMut(&[u8])) {
@@ -11,10 +15,25 @@ pub(super) fn passwords(bytes: &[u8], found: &mut dyn FnMut(&[u8])) {
             b':' if rest.starts_with(b"://") => {
                 let rest = rest.get(3..).unwrap_or_default();
                 let rest = rest.get(..MAX_URL.min(rest.len())).unwrap_or_default();
-                let is_end = |byte: &u8| b"/?#\"'<> \t\r\n".contains(byte);
+                // A password that is not encoded may contain `?` and `#`.
+                let is_end = |byte: &u8| b"/\"'<> \t\r\n".contains(byte);
                 let authority = rest.split(is_end).next().unwrap_or_default();
+                let host = authority.split(|byte| matches!(byte, b'?' | b'#'));
+                let host = host.into_iter().next().unwrap_or_default();
+                let authority = if host.contains(&b'@') {
+                    authority
+                } else {
+                    host
+                };
                 let user = authority.iter().rposition(|byte| *byte == b'@');
-                pass(authority.get(..user.unwrap_or(0)), found);
+                let user = authority.get(..user.unwrap_or(0)).unwrap_or_default();
+                if user.contains(&b':') {
+                    pass(Some(user), found);
+                } else if user.len() >= MIN_USER && user.iter().any(u8::is_ascii_digit) {
+                    found(user);
+                } else if let Some(key) = key_before_host(rest) {
+                    found(key);
+                }
             }
             b'-' => {
                 let before = at.checked_sub(1).and_then(|before| bytes.get(before));
@@ -29,6 +48,15 @@ pub(super) fn passwords(bytes: &[u8], found: &mut dyn FnMut(&[u8])) {
     }
 }
 
+/// Returns a secret key that stands for the user of a URL, with `/` in it.
+fn key_before_host(text: &[u8]) -> Option<&[u8]> {
+    let is_end = |byte: &u8| b"\"'<>?#&= \t\r\n".contains(byte);
+    let word = text.split(is_end).next()?;
+    let user = word.get(..word.iter().position(|byte| *byte == b'@')?)?;
+    let is_of_key = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
+    (user.len() >= MIN_USER && user.iter().all(is_of_key)).then_some(user)
+}
+
 /// Passes the password of `user:password`.
 fn pass(user: Option<&[u8]>, found: &mut dyn FnMut(&[u8])) {
     let Some(user) = user else {
@@ -38,7 +66,7 @@ fn pass(user: Option<&[u8]>, found: &mut dyn FnMut(&[u8])) {
         return;
     };
     let password = user.get(colon + 1..).unwrap_or_default();
-    if !password.starts_with(b"$") {
+    if !is_variable(password) {
         for word in password.split(u8::is_ascii_whitespace) {
             found(word);
         }

@@ -31,6 +31,8 @@ enum Kind {
 const MAX_DISTANCE: usize = 60;
 /// A word that is longer is not one of a sentence.
 const MAX_PLAIN: usize = 15;
+/// Of a word, so much decides whether it is like a secret.
+const MAX_WORD: usize = 256;
 /// A value with more plain words than this is a sentence.
 const MAX_PLAIN_WORDS: usize = 2;
 /// Schemes of `authorization`, which are not secret.
@@ -45,20 +47,51 @@ impl Place {
         let is_quoted = skip(bytes, &mut at, b"\"'`");
         skip_note(bytes, &mut at);
         skip(bytes, &mut at, b"\"'`\\])* \t");
-        let is_spaced = bytes.get(self.end..at).is_some_and(|between| {
-            !between.is_empty() && between.iter().all(u8::is_ascii_whitespace)
-        });
+        let is_spaced = bytes
+            .get(self.end..at)
+            .is_some_and(|between| between.iter().any(u8::is_ascii_whitespace));
         let separator = at;
-        let is_separated = skip(bytes, &mut at, b":=>|");
+        let named = after_value_word(bytes, self.end);
+        let is_separated = named.is_some() || skip(bytes, &mut at, b":=>|");
         let mut can_break = is_quoted && is_separated;
-        if !is_separated {
+        if let Some(start) = named {
+            at = start;
+        } else if !is_separated {
+            let next = bytes.get(at..).unwrap_or_default();
             // `("x-api-key", "X")`, `{"name": "x-api-key", "value": "X"}`
             if is_quoted && bytes.get(at) == Some(&b',') {
                 at = after_value_name(bytes, at).unwrap_or(at + 1);
                 can_break = true;
-            } else if !(is_spaced && self.is_option(bytes) && is_like_secret(bytes, at)) {
-                // `--secret-access-key X`, `aws_session_token X`
+            } else if let [b',' | b';', ..] = next {
+                // `x-api-key,X`, but not the names of signed headers.
+                let word = word_at(bytes, at + 1);
+                let is_list = word.contains(&b';') || !word.iter().any(u8::is_ascii_digit);
+                if is_list || word.len() <= MAX_PLAIN {
+                    return None;
+                }
+                at += 1;
+            } else if let [b'+', b' ' | b'"' | b'\'', ..] = next {
+                // `'Bearer ' + 'X'`
+                at += 1;
+                skip(bytes, &mut at, b" ");
+                if !is_quote(bytes.get(at)) {
+                    return None;
+                }
+            } else if !is_spaced {
                 return None;
+            } else {
+                let has_is = next.starts_with(b"is ");
+                if has_is {
+                    at += 3;
+                    skip(bytes, &mut at, b"\"'` ");
+                }
+                // `--secret-access-key X`, `aws_session_token X`; in a sentence, `The token X is expired`.
+                let is_option = !has_is && self.is_option(bytes) && is_like_secret(bytes, at);
+                let word = word_at(bytes, at);
+                let is_long = word.len() > MAX_PLAIN && is_like_secret(bytes, at) && !is_kind(word);
+                if !(is_option || is_long) {
+                    return None;
+                }
             }
         }
         let is_header = is_separated && bytes.get(separator) == Some(&b':');
@@ -77,6 +110,7 @@ impl Place {
                 b'b' | b'u' | b'r' | b'f' if is_quote(bytes.get(at + 1)) => {}
                 // In JSON, the value may be on the next line.
                 b'\n' | b'\r' if can_break => {}
+                b'<' if !is_placeholder(bytes, at) => {}
                 b'\n' | b'\r' | b'{' | b'<' => return None,
                 _ => break,
             }
@@ -116,7 +150,7 @@ impl Place {
         let is_dashed = bytes
             .get(..self.start)
             .is_some_and(|it| it.ends_with(b"--"));
-        let is_scheme = word.eq_ignore_ascii_case(b"bearer");
+        let is_scheme = word.eq_ignore_ascii_case(b"bearer") || word.eq_ignore_ascii_case(b"jwt");
         is_dashed || is_scheme || word.contains(&b'_') || word.contains(&b'-')
     }
 }
@@ -274,21 +308,77 @@ fn is_scheme(word: &[u8]) -> bool {
 
 /// Returns whether a word is not secret: scope and names of signed headers, which explain what is wrong,
 /// variables, and what stands for nothing.
-fn is_public(word: &[u8]) -> bool {
+pub(super) fn is_public(word: &[u8]) -> bool {
     let is_name = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
-    [
-        b"AWS4-".as_slice(),
-        b"Credential=",
-        b"SignedHeaders=",
-        b"$",
-        b"<",
-        b"***",
-    ]
-    .into_iter()
-    .any(|start| word.starts_with(start))
-        || NOTHING
-            .iter()
-            .any(|nothing| word.starts_with(nothing.as_bytes()))
+    let starts = [b"AWS4-".as_slice(), b"Credential=", b"SignedHeaders="];
+    starts.into_iter().any(|start| word.starts_with(start))
+        || is_variable(word)
+        || is_nothing(word)
         || word.ends_with(b"HMAC-SHA256")
         || word.starts_with(b"x-amz-") && word.iter().all(is_name)
+}
+
+/// Returns whether a word is a variable: `$NAME`, `${NAME}`, `$(command)`, `$name`. A password may begin with
+/// `$`, too.
+pub(super) fn is_variable(word: &[u8]) -> bool {
+    let Some(name) = word.strip_prefix(b"$") else {
+        return false;
+    };
+    let end = name.iter().position(|byte| b"}:\"',;".contains(byte));
+    let name = name.get(..end.unwrap_or(name.len())).unwrap_or_default();
+    let of = |is_of: fn(&u8) -> bool| name.iter().all(|byte| is_of(byte) || *byte == b'_');
+    let is_upper = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    name.starts_with(b"{") || name.starts_with(b"(") || of(is_upper) || of(u8::is_ascii_alphabetic)
+}
+
+/// Returns whether a word stands where a value is missing.
+fn is_nothing(word: &[u8]) -> bool {
+    let is_mark = |byte: &u8| b".,:;)]}".contains(byte);
+    let end = word
+        .iter()
+        .rposition(|byte| !is_mark(byte))
+        .map_or(0, |at| at + 1);
+    let bare = word.get(..end).unwrap_or_default();
+    let is_named = |nothing: &str| {
+        let nothing = nothing.trim_end_matches(']').as_bytes();
+        bare == nothing
+    };
+    !word.is_empty() && word.iter().all(|byte| *byte == b'*')
+        || NOTHING.iter().any(|nothing| is_named(nothing))
+        || word.starts_with(b"<") && word.contains(&b'>')
+}
+
+/// Returns whether `<` begins an element or a placeholder, such as `<your key>`.
+fn is_placeholder(bytes: &[u8], at: usize) -> bool {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let mut ends = rest.iter().take(MAX_DISTANCE);
+    ends.any(|byte| *byte == b'>')
+}
+
+/// Returns the word at a place, or the beginning of a long one.
+fn word_at(bytes: &[u8], at: usize) -> &[u8] {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let rest = rest.get(..MAX_WORD.min(rest.len())).unwrap_or_default();
+    let is_end = |byte: &u8| byte.is_ascii_whitespace() || b"\"'`,<>)".contains(byte);
+    rest.split(is_end).next().unwrap_or_default()
+}
+
+/// Returns whether a word is the name of an error, or of a host.
+fn is_kind(word: &[u8]) -> bool {
+    let has = |part: &[u8]| word.windows(part.len()).any(|window| window == part);
+    has(b"Exception") || has(b"Error") || has(b".amazonaws.com") || has(b"AWS4-HMAC")
+}
+
+/// Returns where the value begins if `value` names it: `name="x" value="y"`, `<value>y`, `value: y` in the
+/// next line.
+fn after_value_word(bytes: &[u8], end: usize) -> Option<usize> {
+    let mut at = end;
+    skip(bytes, &mut at, b"\"'`\\ \t\r\n></");
+    let word = bytes.get(at..at + 5)?;
+    let mut after = at + 5;
+    if at == end || !word.eq_ignore_ascii_case(b"value") {
+        return None;
+    }
+    skip(bytes, &mut after, b"\"'\\ \t");
+    skip(bytes, &mut after, b":=>").then_some(after)
 }
