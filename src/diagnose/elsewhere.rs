@@ -1,4 +1,5 @@
-//! Texts that are not from AWS: what browsers, clients and SDKs print if no answer arrived.
+//! Texts that are not about the request and its signature: what browsers, clients and SDKs print if no answer
+//! arrived, and errors of other parts of AWS.
 
 /// What a text means, and what to do.
 pub(super) struct Elsewhere {
@@ -13,7 +14,7 @@ struct Failure {
 }
 
 /// In this order: a text about a certificate may also say that the connection failed.
-const FAILURES: [Failure; 6] = [
+const FAILURES: [Failure; 11] = [
     Failure {
         marks: &[
             "blocked by CORS policy",
@@ -43,6 +44,13 @@ const FAILURES: [Failure; 6] = [
             "SSO session associated with this profile has expired",
             "Token has expired and refresh failed",
             "Error loading SSO Token",
+            "PartialCredentialsError",
+            "Missing credentials in config",
+            "Unable to load credentials from any of the providers",
+            "NoCredentials: No credentials",
+            "No federated jwt",
+            "NoValidAuthTokens",
+            "User needs to be authenticated to call this API",
         ],
         meaning: Elsewhere {
             summary: "This text is not from AWS: the SDK found no credentials that are valid, so it sent no signed \
@@ -135,11 +143,63 @@ const FAILURES: [Failure; 6] = [
                   Node.js, print error.cause.",
         },
     },
+    Failure {
+        marks: &["troubleshooting Function URL authorization issues"],
+        meaning: Elsewhere {
+            summary: "A Lambda function URL rejects the request, and does not show the reason.",
+            fix: "The URL's AuthType must be AWS_IAM for signed requests. Sign them for the service lambda, in the \
+                  region of the URL. The caller's policy, or the resource policy of the function, must allow \
+                  lambda:InvokeFunctionUrl.",
+        },
+    },
+    Failure {
+        marks: &["UnknownOperationException"],
+        meaning: Elsewhere {
+            summary: "The host does not know the path of the URL, or the method.",
+            fix: "Send queries to AppSync with POST to /graphql, subscriptions to /graphql of the host \
+                  appsync-realtime-api, and events to /event.",
+        },
+    },
+    Failure {
+        marks: &[
+            "AuthorizerConfigurationException",
+            "AuthorizerFailureException",
+        ],
+        meaning: Elsewhere {
+            summary: "The authorizer of the API failed, so the signature was not checked.",
+            fix: "The log of the authorizer's Lambda function names the reason. If it has no entry, the API must be \
+                  allowed to invoke the function (lambda:InvokeFunction in its resource policy).",
+        },
+    },
+    Failure {
+        marks: &[
+            "error=\"invalid_token\"",
+            "The incoming token has expired",
+            "Token has expired.",
+        ],
+        meaning: Elsewhere {
+            summary: "The API rejects a token of a user pool or of OpenID Connect (JWT). It checks no signature of \
+                      this request.",
+            fix: "Sign in again, or refresh the token. To call the API with credentials of AWS, its authorization \
+                  must include AWS_IAM.",
+        },
+    },
+    Failure {
+        marks: &["Rate exceeded", "Too Many Requests", "Max number of "],
+        meaning: Elsewhere {
+            summary: "AWS rejects the request because of a limit, not because of its signature.",
+            fix: "Send fewer requests at a time, and repeat a rejected one after a pause. Service Quotas in AWS's \
+                  console shows the limits of the account.",
+        },
+    },
 ];
 
-/// Returns what a text means that is not from AWS.
-pub(super) fn meaning(text: &str) -> Option<&'static Elsewhere> {
-    let is_named = |failure: &&Failure| failure.marks.iter().any(|mark| text.contains(mark));
+/// Returns what an answer means that is not about the request and its signature.
+pub(super) fn meaning(kind: &str, text: &str) -> Option<&'static Elsewhere> {
+    let is_named = |failure: &&Failure| {
+        let mut marks = failure.marks.iter();
+        marks.any(|mark| text.contains(mark) || kind.starts_with(mark))
+    };
     FAILURES
         .iter()
         .find(is_named)
@@ -157,7 +217,7 @@ pub(super) const ONLY_STATUS: &str = "Give AWS's answer: the body of the respons
 /// Returns whether a text shows the status of an answer, and nothing of the answer itself: the console of a
 /// browser or of Postman, the message of a client.
 pub(super) fn shows_only_status(text: &str) -> bool {
-    const MARKS: [&str; 7] = [
+    const MARKS: [&str; 12] = [
         "Failed to load resource: the server responded with a status of",
         "Request failed with status code",
         "Response code 4",
@@ -165,6 +225,11 @@ pub(super) fn shows_only_status(text: &str) -> bool {
         "HTTP status client error",
         "returned error: 4",
         " Client Error: ",
+        "Response not successful: Received status code 4",
+        "The remote server returned an error: (4",
+        "Unexpected server response: 4",
+        "Unexpected response code: 4",
+        "TransportServerError: 4",
     ];
     let line = text.trim().lines().next().unwrap_or_default();
     let mut words = line.split_ascii_whitespace();

@@ -55,12 +55,34 @@ pub fn read_answer(text: &str) -> Result<ReadAnswer, InputError> {
     }
     let is_request = |line: &str| http_text::method_and_target(line).is_some();
     let is_request = is_request(http_text::line(&clean).0) && !shows_only_status(&clean);
+    if is_request && let Some(answer) = of_console(&clean) {
+        return Ok(ReadAnswer {
+            answer,
+            request: None,
+        });
+    }
     if curl::begins(&clean) || is_request {
         return Err(InputError::NotAnswer);
     }
     Ok(ReadAnswer {
         answer: bare(&clean),
         request: None,
+    })
+}
+
+/// Reads an answer that Postman's console copied below its request: the status is a line of its own.
+fn of_console(text: &str) -> Option<Answer> {
+    let (status, at) = text.lines().skip(1).find_map(|line| {
+        let status = line.trim().parse::<u16>().ok()?;
+        (400..600).contains(&status).then_some((status, line))
+    })?;
+    // A line is a part of the text.
+    let end = text.find(&format!("\n{at}"))? + 1 + at.len();
+    let body = Found::new(text.get(end..)?).body?;
+    Some(Answer {
+        status: Some(status),
+        body,
+        ..Answer::default()
     })
 }
 

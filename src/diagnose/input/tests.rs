@@ -1,5 +1,6 @@
 //! Tests of the readers, one list of forms each.
 
+mod other_errors;
 mod pasted;
 
 use super::*;
