@@ -14,7 +14,7 @@
 //! | `answer` | AWS's answers, in all their forms |
 //! | `rules`, `tokens` | causes that AWS's text names, alone or with the request |
 //! | `elsewhere` | texts that are not from AWS |
-//! | `known` | whether AWS's text is a rejection at all |
+//! | `known` | whether AWS's text is a rejection at all, and the last one of a text |
 //! | `authorization`, `verified_request` | the request that AWS verifies, from the request that was sent |
 //! | `verify` | mistakes that a request itself shows |
 //! | `canonical`, `compare` | both sides of the calculation, line by line |

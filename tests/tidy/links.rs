@@ -127,7 +127,7 @@ fn check(
             match component {
                 Component::ParentDir => _ = file.pop(),
                 Component::Normal(name) => file.push(name),
-                _ => {}
+                Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
             }
         }
     }
