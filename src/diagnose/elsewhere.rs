@@ -14,7 +14,7 @@ struct Failure {
 }
 
 /// In this order: a text about a certificate may also say that the connection failed.
-const FAILURES: [Failure; 11] = [
+const FAILURES: [Failure; 10] = [
     Failure {
         marks: &[
             "blocked by CORS policy",
@@ -141,15 +141,6 @@ const FAILURES: [Failure; 11] = [
                       place.",
             fix: "In a browser, the console names the reason, often CORS, and the network panel has the answer. In \
                   Node.js, print error.cause.",
-        },
-    },
-    Failure {
-        marks: &["troubleshooting Function URL authorization issues"],
-        meaning: Elsewhere {
-            summary: "A Lambda function URL rejects the request, and does not show the reason.",
-            fix: "The URL's AuthType must be AWS_IAM for signed requests. Sign them for the service lambda, in the \
-                  region of the URL. The caller's policy, or the resource policy of the function, must allow \
-                  lambda:InvokeFunctionUrl.",
         },
     },
     Failure {

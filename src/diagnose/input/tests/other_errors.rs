@@ -70,10 +70,6 @@ fn clients_that_show_only_the_status_are_recognized() {
 fn errors_of_other_parts_of_aws_are_named() {
     for (text, summary) in [
         (
-            r#"{"Message":"Forbidden. For troubleshooting Function URL authorization issues, see: https://d"}"#,
-            "A Lambda function URL rejects the request",
-        ),
-        (
             "HTTP/1.1 404 Not Found\nx-amzn-errortype: UnknownOperationException\n\n{}",
             "does not know the path of the URL",
         ),
