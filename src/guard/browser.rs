@@ -106,7 +106,8 @@ pub(super) fn is_page_for_every_site<B>(request: &Request<B>, navigations: Navig
     navigations == Navigations::AllowFromEverySite && is_read(request) && is_opened
 }
 
-fn is_opened_in_a_window(headers: &HeaderMap) -> bool {
+/// Returns whether a browser shows the response in a window, by its fetch metadata.
+pub fn is_opened_in_a_window(headers: &HeaderMap) -> bool {
     metadata_value(headers, &SEC_FETCH_MODE) == Some("navigate")
         && metadata_value(headers, &SEC_FETCH_DEST) == Some("document")
 }

@@ -57,7 +57,7 @@ use request::{method_name, request_line};
 pub use route::{RequestLimits, Route};
 pub use slot::{Slot, Slots};
 
-use crate::guard::{self, Admission, Cors, Guard, Navigations, Refusal};
+use crate::guard::{self, Admission, Cors, Guard, Navigations, Refusal, is_opened_in_a_window};
 use crate::session::Sessions;
 use crate::telemetry::Record;
 use crate::upstream::UpstreamKind;
@@ -96,7 +96,9 @@ impl Proxy {
         let accept = Accept::of(request.headers());
         let is_websocket = upgrade::asks_for_websocket(request.headers());
         let mut error_format = error_format(located.as_ref(), accept.media());
-        let is_shown = page::is_read(&request, accept) && !is_websocket;
+        // Without metadata, the client may be a program that sends the `accept` of a browser, or a page of a
+        // name that was rebound to this machine.
+        let is_shown = page::is_read(&request, accept) && is_opened_in_a_window(request.headers());
         if is_shown && error_format != ErrorFormat::Plain {
             error_format = ErrorFormat::Page;
         }

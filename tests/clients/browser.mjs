@@ -353,7 +353,7 @@ const all = { ...requests, ...subscriptions };
  */
 function readable(name, [, [, allowed], [saw, answer], own]) {
   const isPreflighted = allowed.includes('204');
-  if (/^WebSocket, (graphql|either)/.test(name)) return ['closed 4403', '101'];
+  if (/^WebSocket, (graphql|either|aws-appsync-event-ws)/.test(name)) return ['closed 4403', '101'];
   if (name === 'npm graphql-ws') return ['closed 4403', '101'];
   if (answer !== ORIGIN) return [saw, answer];
   if (name.includes('credentials')) return [saw, isPreflighted ? '204' : answer];

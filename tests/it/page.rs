@@ -85,7 +85,10 @@ async fn check(world: &Running, rows: Vec<Row>) {
                 let found = answer.headers.get("x-countersign-error");
                 assert_eq!(found.map(String::as_str), Some(code), "{what}: {answer:?}");
                 let prefers_html = headers.contains(&HTML) || headers.contains(&TEXT_HTML);
-                if prefers_html && !path.starts_with("/rest") {
+                // Programs send the `accept` of a browser, too, and get JSON.
+                let is_opened = headers.contains(&("sec-fetch-mode", "navigate"))
+                    && headers.contains(&("sec-fetch-dest", "document"));
+                if prefers_html && is_opened && !path.starts_with("/rest") {
                     check_html(&answer, &what);
                     let code = format!("<code>{code}</code>");
                     assert!(answer.body.contains(&code), "{what}: {answer:?}");
