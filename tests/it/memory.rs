@@ -442,9 +442,9 @@ async fn the_runtime_has_one_worker_per_processor() {
     let one = threads("0").await;
     println!("{one:?}");
     let names: Vec<&str> = one.keys().map(String::as_str).collect();
-    assert_eq!(names, ["countersign", "tokio-rt-worker", "tracing-appende"]);
+    assert_eq!(names, ["countersign", "log", "tokio-rt-worker"]);
     assert_eq!(one["countersign"], 1);
-    assert_eq!(one["tracing-appende"], 1);
+    assert_eq!(one["log"], 1);
     let two = threads("0,1").await;
     println!("{two:?}");
     assert_eq!(two["tokio-rt-worker"], one["tokio-rt-worker"] + 1);

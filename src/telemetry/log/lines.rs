@@ -81,7 +81,11 @@ impl LogLines {
             dropped,
         }));
         let writing = lines.clone();
-        thread::spawn(move || writing.write_all_to(out));
+        let thread = thread::Builder::new().name("log".to_owned());
+        if thread.spawn(move || writing.write_all_to(out)).is_err() {
+            // The runtime cannot start its threads either, and reports it on standard error.
+            lines.0.state.lock().is_ended = true;
+        }
         (lines.clone(), LogGuard(lines.clone()), HeldLines(lines))
     }
 
