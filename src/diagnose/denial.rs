@@ -107,6 +107,22 @@ impl Denial {
         }
     }
 
+    /// Reads what [`denied`](Self::denied) returns.
+    pub(super) fn from_denied(text: &str) -> Option<Self> {
+        let (action, resource) = match text.split_once(" on ") {
+            Some((action, resource)) => (action, Some(resource)),
+            None => (text, None),
+        };
+        let is_one =
+            |part: &str| is_arn(part) || !part.is_empty() && part.bytes().all(is_path_byte);
+        let is_resource = |text: &str| text.len() <= MAX_ARN && text.split(", ").all(is_one);
+        (is_action(action) && resource.is_none_or(is_resource)).then(|| Self {
+            action: Some(action.to_owned()),
+            resource: resource.map(str::to_owned),
+            ..Self::default()
+        })
+    }
+
     /// Returns a sentence with the action, the resource and the identity; `None` if none is known.
     pub(super) fn summary(&self) -> Option<String> {
         let action = self.action.as_deref();

@@ -27,8 +27,8 @@ const FAILURES: [Failure; 10] = [
             summary: "This text is not from AWS: the browser does not show the answer to a page of another origin \
                       (CORS).",
             fix: "The answer itself is in the network panel of the browser: open the request there, and give its \
-                  response. Through countersign, allow the origin of the page: --allow-origin \
-                  http://localhost:5173",
+                  response. Through countersign, allow the page with --allow-origin ORIGIN, where ORIGIN is its \
+                  scheme, host and port, such as http://localhost:3000.",
         },
     },
     Failure {

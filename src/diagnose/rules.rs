@@ -1,6 +1,7 @@
 //! The causes that AWS's texts name, alone or together with the request.
 
 mod data_source;
+mod own;
 mod permission;
 
 use super::answer::{Parsed, Source};
@@ -21,7 +22,8 @@ pub(super) fn diagnosis(
     sent: Option<&VerifiedRequest>,
     evidence: &Evidence,
 ) -> Option<Diagnosis> {
-    data_source::diagnosis(&evidence.answer)
+    own::diagnosis(evidence)
+        .or_else(|| data_source::diagnosis(&evidence.answer))
         .or_else(|| of_time(answer))
         .or_else(|| of_scope(answer, sent))
         .or_else(|| of_headers(answer))

@@ -135,7 +135,7 @@ fn of_missing_headers(sent: Option<&VerifiedRequest>) -> Diagnosis {
 }
 
 /// Returns the diagnosis of a request that no policy allows, or that one denies.
-fn of_denial(denial: Denial, sent: Option<&VerifiedRequest>) -> Diagnosis {
+pub(super) fn of_denial(denial: Denial, sent: Option<&VerifiedRequest>) -> Diagnosis {
     let region = sent.and_then(|sent| sent.authorization.scope());
     let region = region.map(|scope| scope.region);
     let mut diagnosis = Diagnosis::certain(Cause::NotAuthorized);

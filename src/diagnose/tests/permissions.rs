@@ -203,3 +203,39 @@ fn the_denied_action_and_its_identity_are_read_from_the_text() {
         assert_eq!(denial.resource.as_deref(), Some(resource), "{body}");
     }
 }
+
+#[test]
+fn answers_and_log_lines_of_countersign_keep_their_cause() {
+    let answer = r#"{"errors":[{"errorType":"UnauthorizedException","message":"Permission denied","extensions":{"code":"UnauthorizedException","sent":"no","cause":"not-authorized","confidence":"certain","hint":"Allow it.","denied":"appsync:GraphQL on types/Query/fields/rooms"}}]}"#;
+    let line = "2026-11-30T10:00:00Z  WARN request route=graphql status=401 code=\"UnauthorizedException\" \
+                cause=\"not-authorized\" confidence=\"certain\" \
+                denied=\"appsync:GraphQL on types/Query/fields/rooms\" fix=\"Allow it.\"";
+    for own in [answer, line, &format!("INFO started\n{line}\n")] {
+        let found = diagnose(&evidence(own));
+        assert_eq!(found.confidence, Confidence::Certain, "{own}");
+        assert_eq!(
+            found.summary,
+            "AWS denied appsync:GraphQL on types/Query/fields/rooms."
+        );
+        assert!(
+            found.fix.unwrap().contains("echo 'query { rooms }'"),
+            "{own}"
+        );
+    }
+    let line = line.replace("not-authorized", "clock-slow");
+    check(&line.replace("certain", "likely"), "clock-slow");
+    // What is not from countersign, or not in its form, decides nothing.
+    for other in [
+        line.replace("clock-slow", "$(reboot)"),
+        line.replace(" fix=", " f="),
+    ] {
+        check(&other, "unknown");
+    }
+    let hostile = answer.replace("types/Query/fields/rooms", "types/'; rm -rf $HOME");
+    assert!(
+        !diagnose(&evidence(&hostile))
+            .fix
+            .unwrap()
+            .contains("rm -rf")
+    );
+}
