@@ -116,7 +116,8 @@ impl Diagnosis {
     }
 
     pub(super) fn with_difference(mut self, line: &str, yours: &str, aws: &str) -> Self {
-        self.difference = Some(Difference {
+        // Texts that contradict each other, and texts that differ only beyond what is shown, show nothing.
+        self.difference = (yours != aws).then(|| Difference {
             line: line.to_owned(),
             yours: yours.to_owned(),
             aws: aws.to_owned(),

@@ -147,16 +147,17 @@ fn of_scope(answer: &Parsed, sent: Option<&VerifiedRequest>) -> Option<Diagnosis
             .and_then(|rest| rest.split('\'').next());
         let signed = signed.or(scope.map(|scope| scope.region));
         let expected = sent.and_then(verify::region_of_host);
-        let mut diagnosis = Diagnosis::certain(Cause::WrongRegion);
-        if let Some(expected) = &expected {
-            diagnosis = diagnosis.expecting("REGION", expected);
-        }
         return Some(match (signed, expected) {
-            (Some(signed), Some(expected)) => diagnosis
-                .because(format!("{} instead of {expected}.", quoted(signed)))
-                .with_difference("credential scope: the region", &shown(signed), &expected),
-            (Some(signed), None) => diagnosis.because(format!("{}.", quoted(signed))),
-            (None, _) => diagnosis,
+            (Some(signed), Some(expected)) => {
+                of_part(Cause::WrongRegion, "region", signed, &expected)
+            }
+            (Some(signed), None) => {
+                Diagnosis::certain(Cause::WrongRegion).because(format!("{}.", quoted(signed)))
+            }
+            (None, Some(expected)) => {
+                Diagnosis::certain(Cause::WrongRegion).expecting("REGION", &expected)
+            }
+            (None, None) => Diagnosis::certain(Cause::WrongRegion),
         });
     }
     if let Some(signed) = between(
@@ -165,20 +166,7 @@ fn of_scope(answer: &Parsed, sent: Option<&VerifiedRequest>) -> Option<Diagnosis
         "'",
     ) {
         let expected = between(text, "' is wrong; expecting '", "'").unwrap_or_default();
-        return Some(
-            Diagnosis::certain(Cause::WrongRegion)
-                .expecting("REGION", expected)
-                .because(format!(
-                    "{} instead of {}.",
-                    quoted(signed),
-                    quoted(expected)
-                ))
-                .with_difference(
-                    "credential scope: the region",
-                    &shown(signed),
-                    &shown(expected),
-                ),
-        );
+        return Some(of_part(Cause::WrongRegion, "region", signed, expected));
     }
     if let Some((_, rest)) = text.split_once("Credential should be scoped to correct service") {
         let expected = between(rest, "'", "'").unwrap_or_default();
@@ -186,24 +174,33 @@ fn of_scope(answer: &Parsed, sent: Option<&VerifiedRequest>) -> Option<Diagnosis
         let diagnosis = Diagnosis::certain(Cause::WrongService);
         return Some(match (signed, expected) {
             (_, "") => diagnosis,
-            (Some(signed), expected) => diagnosis
-                .expecting("SERVICE", expected)
-                .because(format!(
-                    "{} instead of {}.",
-                    quoted(signed),
-                    quoted(expected)
-                ))
-                .with_difference(
-                    "credential scope: the service",
-                    &shown(signed),
-                    &shown(expected),
-                ),
+            (Some(signed), expected) => of_part(Cause::WrongService, "service", signed, expected),
             (None, expected) => diagnosis
                 .expecting("SERVICE", expected)
                 .because(format!("AWS expects {}.", quoted(expected))),
         });
     }
     None
+}
+
+/// Returns the diagnosis of a credential scope with another region or service than AWS expects.
+fn of_part(cause: Cause, part: &str, signed: &str, expected: &str) -> Diagnosis {
+    if signed == expected {
+        let signed = quoted(signed);
+        let summary = format!(
+            "The request is signed for the {part} that AWS expects, {signed}: AWS rejected another request."
+        );
+        return Diagnosis::unknown(summary, &[Need::Request]);
+    }
+    let detail = format!("{} instead of {}.", quoted(signed), quoted(expected));
+    Diagnosis::certain(cause)
+        .expecting(&part.to_uppercase(), expected)
+        .because(detail)
+        .with_difference(
+            &format!("credential scope: the {part}"),
+            &shown(signed),
+            &shown(expected),
+        )
 }
 
 fn of_headers(answer: &Parsed) -> Option<Diagnosis> {

@@ -398,3 +398,28 @@ fn the_fix_names_the_service_and_the_region_that_aws_expects() {
         "{hint}"
     );
 }
+
+#[test]
+fn a_request_with_the_scope_that_aws_expects_is_another_one() {
+    let signed = |scope: &str| {
+        format!(
+            "AWS4-HMAC-SHA256 Credential=AKID/20260115/{scope}/aws4_request, SignedHeaders=host, Signature=ab"
+        )
+    };
+    for text in [
+        "Credential should be scoped to correct service: 'execute-api'.",
+        "The authorization header is malformed; the region 'eu-west-1' is wrong; expecting 'eu-west-1'",
+    ] {
+        let authorization = signed("eu-west-1/execute-api");
+        let found = diagnose(&with_headers(text, &[("authorization", &authorization)]));
+        assert_eq!(found.cause, None, "{found:?}");
+        assert_eq!(found.difference, None);
+        assert!(
+            found.summary.ends_with("AWS rejected another request."),
+            "{found:?}"
+        );
+    }
+    let date = "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: \
+                '20260115' != '20260115', from '20260115T120000Z'.";
+    assert_eq!(diagnose(&evidence(date)).difference, None);
+}
