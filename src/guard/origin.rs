@@ -71,8 +71,8 @@ impl Origin {
         self.has_web_host(HostName::is_of_this_machine)
     }
 
-    /// Returns whether a web server on this machine probably serves the pages of this origin. That is
-    /// enough to tell them why they are refused, and not enough to allow them.
+    /// Returns whether a web server on this machine probably serves the pages of this origin. Such pages may
+    /// read why they are refused, but are not allowed.
     pub(super) fn is_probably_loopback(&self) -> bool {
         self.has_web_host(|host| host.is_of_this_machine() || host.is_below_localhost())
     }

@@ -99,9 +99,11 @@ async fn dashboard_and_alerts_name_what_is_exposed() {
         .map(|(name, family)| (name, (family.kind.clone(), family.labels.clone())))
         .collect();
     for name in exposed.keys().chain(table.keys()).collect::<BTreeSet<_>>() {
-        let (told, is) = (table.get(name), has.get(name));
-        if told != is {
-            wrong.push(format!("{name}: the page has {told:?}, /metrics {is:?}"));
+        let (on_page, in_metrics) = (table.get(name), has.get(name));
+        if on_page != in_metrics {
+            wrong.push(format!(
+                "{name}: the page has {on_page:?}, /metrics {in_metrics:?}"
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
