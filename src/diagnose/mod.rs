@@ -51,7 +51,7 @@ mod verify;
 use std::time::SystemTime;
 
 pub use cause::Cause;
-pub use denial::{Denial, PolicyType};
+pub use denial::{Denial, PolicyType, is_label};
 pub use diagnosis::{Confidence, Diagnosis, Difference, Need};
 pub use evidence::{Answer, Credentials, Evidence, Request};
 pub use texts::{FORBIDDEN, synchronize_clock};

@@ -111,6 +111,6 @@ fn is_label_byte(byte: u8) -> bool {
 
 /// Returns whether a text has the form of the name of a region or a service. Only such a text of AWS is
 /// put into commands and code.
-pub(in super::super) fn is_label(text: &str) -> bool {
+pub fn is_label(text: &str) -> bool {
     (1..=40).contains(&text.len()) && text.bytes().all(is_label_byte)
 }
