@@ -52,6 +52,9 @@ pub struct Explanation {
 
 /// Longer request bodies are not kept for an explanation.
 const MAX_KEPT: usize = 256 * 1024;
+/// Longer responses are not explained. AWS's longest quotes the headers of the request, of which API Gateway takes
+/// 10 KiB.
+const MAX_EXPLAINED: usize = 64 * 1024;
 /// The longest list of permissions that is shown, in bytes. Clients choose the names of fields.
 const MAX_REQUIRED: usize = 2048;
 /// The type of AppSync's error for a body that it cannot parse.
@@ -86,6 +89,9 @@ impl Explanation {
         let is_of_aws = kind.is_some() || sent.kind != UpstreamKind::Http || code.is_some();
         if !is_rejection_status(status) || !is_of_aws {
             return None;
+        }
+        if body.len() > MAX_EXPLAINED {
+            return code.map(Self::unknown);
         }
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let pairs = |headers: &HeaderMap| -> Vec<(String, String)> {
@@ -256,6 +262,10 @@ impl Upstream {
         error_type: &str,
         message: &str,
     ) -> Option<Explanation> {
+        let code = of_error(error_type, message);
+        if message.len() > MAX_EXPLAINED {
+            return code.map(Explanation::unknown);
+        }
         let mut headers: Vec<(String, String)> = request
             .headers
             .iter()
@@ -302,7 +312,6 @@ impl Upstream {
         let kind = self.endpoint().kind;
         let required =
             || required_permissions(request.body.as_bytes(), kind == UpstreamKind::Events);
-        let code = of_error(error_type, message);
         Explanation::new(diagnosis, code, kind, &scope.region, required)
     }
 }
@@ -377,8 +386,20 @@ mod tests {
     }
 
     #[test]
+    fn long_responses_are_not_searched_for_a_cause() {
+        let denied = "User: arn:aws:iam::123456789012:user/a is not authorized to perform: appsync:GraphQL \
+                      on resource: arn:aws:appsync:us-east-1:123456789012:apis/b/types/Query/fields/rooms";
+        let cause = |length: usize| {
+            let padding = " ".repeat(length - r#"{"message":""}"#.len() - denied.len());
+            explained("{ rooms }", &format!("{denied}{padding}")).cause
+        };
+        assert_eq!(cause(MAX_EXPLAINED), "not-authorized");
+        assert_eq!(cause(MAX_EXPLAINED + 1), "unknown");
+    }
+
+    #[test]
     fn texts_of_peers_are_taken_only_in_the_form_of_names_and_are_bounded() {
-        let long = "a".repeat(100_000);
+        let long = "a".repeat(MAX_EXPLAINED / 4);
         for identity in [
             "arn:aws:iam::1:user/\u{1b}[31m".to_owned(),
             format!("arn:aws:iam::123456789012:user/{long}"),
