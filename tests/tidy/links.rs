@@ -31,6 +31,31 @@ fn links_lead_to_files_and_headings_that_exist() {
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
+/// The documentation site takes its contents from these two lists.
+#[test]
+fn every_page_is_in_the_contents() {
+    let docs = root().join("docs");
+    let lists = [docs.join("README.md"), docs.join("clients/README.md")];
+    let mut listed = BTreeSet::from([lists[0].clone()]);
+    for list in &lists {
+        let text = fs::read_to_string(list).unwrap();
+        let items: String = text
+            .lines()
+            .filter(|line| line.starts_with("- ["))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let folder = list.parent().unwrap();
+        listed.extend(links(&items).iter().map(|(_, link)| folder.join(link)));
+    }
+    let is_page = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
+    let pages = texts().into_iter().filter(is_page);
+    let missing: Vec<PathBuf> = pages
+        .filter(|page| page.starts_with(&docs) && !listed.contains(page))
+        .collect();
+    assert!(missing.is_empty(), "not in docs/README.md: {missing:?}");
+    assert!(listed.len() > 40, "only {} pages are listed", listed.len());
+}
+
 #[test]
 fn broken_links_are_found() {
     let text = "# A title: `x`, y\n\n## Twice\n## Twice\n\n```sh\n# not a heading\n[a](b)\n```\n\
