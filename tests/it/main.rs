@@ -26,6 +26,7 @@ mod admin;
 mod audit;
 mod authorities;
 mod bad_input;
+mod blocks;
 mod botocore;
 mod browser;
 mod canary;
