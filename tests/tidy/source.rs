@@ -64,7 +64,9 @@ pub(crate) fn dependencies() -> Vec<String> {
 fn files(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("node_modules") {
+        // Neither packages of npm nor what the build of the inspector's pages wrote.
+        let is_foreign = path.ends_with("node_modules") || path.ends_with("web/dist");
+        if path.is_dir() && !is_foreign {
             files(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             found.push(path);
