@@ -28,6 +28,7 @@ const entries = [];
 const frames = new Map();
 let revision = 1;
 let isPaused = false;
+let live = 0;
 
 const NAMES = { query: ['ListRooms', 'GetRoom', 'SearchMessages', 'Me'], mutation: ['PostMessage', 'CreateRoom'], subscription: ['OnMessage', 'OnTyping'] };
 
@@ -49,7 +50,8 @@ function add(time = Date.now(), forced) {
   if (kind === 'subscription') {
     delete entry.method;
     delete entry.path;
-    const is_live = random() < 0.4 && entries.filter((other) => other.is_live).length < 8;
+    const is_live = random() < 0.4 && live < 8;
+    if (is_live) live += 1;
     Object.assign(entry, { protocol: 'graphql-transport-ws', status: 0, events: 0, is_live, durations: is_live ? { signing } : { signing, total: 36_000 + random() * 90_000 } });
     if (!is_live) entry.events = Math.floor(random() * 50);
     frame(entry, 'client', 'in', 'subscribe', { id: '1', type: 'subscribe', payload: { query: 'subscription OnMessage { onMessage(room: "lobby") { body } }' } }, 0.1);
@@ -129,7 +131,7 @@ function detail(entry, reveal, after) {
 const recorder = () => ({ is_paused: isPaused, memory_limit: 67_108_864, memory_used: Math.min(60_000_000, entries.length * 1200), entries: entries.length, evicted: 0, body_limit: 65_536 });
 
 function state() {
-  const live = entries.filter((entry) => entry.is_live).map(({ id }) => id);
+  const shared = entries.filter((entry) => entry.is_live).map(({ id }) => id);
   return {
     version: '0.0.0-mock', started, now: Date.now(), listeners: ['127.0.0.1:4100', '[::1]:4100'], base_url: values['base-url'] ?? `http://127.0.0.1:${values.port}`,
     is_ready: true, is_draining: false, reasons: [],
@@ -143,10 +145,10 @@ function state() {
     ],
     limits: [
       { setting: 'limits.connections', label: 'Connections', used: 12, limit: 1024, unit: 'count' },
-      { setting: 'limits.subscriptions', label: 'Subscriptions', used: live.length, limit: 10, unit: 'count' },
+      { setting: 'limits.subscriptions', label: 'Subscriptions', used: shared.length, limit: 10, unit: 'count' },
       { setting: 'limits.buffered', label: 'Buffered bytes', used: 812_000, limit: 67_108_864, unit: 'bytes' },
     ],
-    realtime: live.length === 0 ? [] : [{ id: 1, route: 'graphql', opened: started + 1000, subscriptions: live.length, limit: 100, entries: live }],
+    realtime: shared.length === 0 ? [] : [{ id: 1, route: 'graphql', subscriptions: shared.length, limit: 100, entries: shared }],
     recorder: recorder(), metrics: { resident_bytes: 21_500_000, is_memory_short: false },
   };
 }
@@ -222,6 +224,7 @@ async function respond(request, response) {
   if (at === 'pause') return json(recorder());
   if (at === 'clear') {
     entries.length = 0;
+    live = 0;
     emit('resync', { revision });
     return json(recorder());
   }

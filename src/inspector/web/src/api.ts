@@ -7,6 +7,8 @@
 //          inspector is on. `GET /graphql` with text/html answers 303 to it.
 //   12:45  An SSE/multipart operation has two entries: the HTTP request (its body is the stream's text), and the operation
 //          (protocol "sse"/"multipart") with its events. A WebSocket handshake is an entry of kind "http", status 101.
+//   13:20  ?form=presigned does not exist yet (400 BAD_PARAMETER): do not offer it.
+//   13:15  RealtimeConnection has no `opened`. Its `id` is unique within its route only.
 //   12:45  `diagnosis.setting` is one setting's key, such as "guard.allow_origins"; `rule` is a sentence.
 //
 // RULES OF THE API
@@ -112,7 +114,6 @@ export interface Limit {
 export interface RealtimeConnection {
   id: number;
   route: string;
-  opened: number;
   subscriptions: number;
   /** The maximum number of subscriptions on it. */
   limit: number;

@@ -66,7 +66,7 @@ function query(values: Record<string, string | number | undefined>): string {
   return text === '' ? '' : `?${text}`;
 }
 
-export type CopyForm = 'local' | 'signed' | 'presigned';
+export type CopyForm = 'local' | 'signed';
 
 export const api = {
   state: () => get<State>('state'),

@@ -51,7 +51,6 @@ export function Detail() {
           <span class="segments" role="group" aria-label="Copy">
             <button onClick={() => void copyAs(id, 'local')} title="Copy as curl through countersign (c)">Copy as curl</button>
             <button onClick={() => void copyAs(id, 'signed')} title="Copy as curl straight to AWS, with a fresh signature">Signed curl</button>
-            <button onClick={() => void copyAs(id, 'presigned')} title="Copy as a presigned URL">Presigned URL</button>
           </span>
         </span>
       </header>

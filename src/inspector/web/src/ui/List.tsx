@@ -7,7 +7,7 @@ import { phases } from '../phases';
 import { go } from '../place';
 import { statusText, title } from './words';
 
-/** The height of a row in pixels, as in style.css. */
+/** The height of a row and of the head in pixels, as in style.css. */
 export const ROW = 30;
 /** Rows above and below the visible ones, so that scrolling does not show gaps. */
 const SPARE = 12;
@@ -28,7 +28,7 @@ export function List({ rows, selected, label, isSubscriptions }: Props) {
   useEffect(() => {
     const element = box.current;
     if (!element) return;
-    const measure = () => setView({ top: element.scrollTop, height: element.clientHeight });
+    const measure = () => setView({ top: element.scrollTop, height: element.clientHeight - ROW });
     const observer = new ResizeObserver(measure);
     observer.observe(element);
     return () => observer.disconnect();
@@ -37,7 +37,8 @@ export function List({ rows, selected, label, isSubscriptions }: Props) {
   const scrolled = () => {
     const element = box.current;
     if (!element) return;
-    const { scrollTop: top, clientHeight: height } = element;
+    const { scrollTop: top } = element;
+    const height = element.clientHeight - ROW;
     const entry = rows[Math.floor(top / ROW)];
     anchor.current = top > 0 && entry ? { id: entry.id, offset: top % ROW } : undefined;
     setView({ top, height });
@@ -58,7 +59,7 @@ export function List({ rows, selected, label, isSubscriptions }: Props) {
     if (!element || index < 0) return;
     const top = index * ROW;
     if (top < element.scrollTop) element.scrollTop = top;
-    else if (top + ROW > element.scrollTop + element.clientHeight) element.scrollTop = top + ROW - element.clientHeight;
+    else if (top + 2 * ROW > element.scrollTop + element.clientHeight) element.scrollTop = top + 2 * ROW - element.clientHeight;
   }, [selected]);
 
   const first = Math.max(0, Math.floor(view.top / ROW) - SPARE);
@@ -74,6 +75,8 @@ export function List({ rows, selected, label, isSubscriptions }: Props) {
       tabIndex={0}
       id="list"
       aria-activedescendant={isSelectedVisible ? `entry-${selected}` : undefined}
+      ref={box}
+      onScroll={scrolled}
     >
       <div class="row row-head" role="row" aria-rowindex={1}>
         <span role="columnheader" class="cell-time">Time</span>
@@ -86,12 +89,10 @@ export function List({ rows, selected, label, isSubscriptions }: Props) {
         <span role="columnheader" class="cell-status">Status</span>
         <span role="columnheader" class="cell-duration">Duration</span>
       </div>
-      <div class="rows" role="rowgroup" ref={box} onScroll={scrolled}>
-        <div class="rows-space" role="presentation" style={{ height: `${rows.length * ROW}px` }}>
-          {visible.map((entry, index) => (
-            <Row key={entry.id} entry={entry} place={first + index} isSelected={entry.id === selected} isSubscriptions={isSubscriptions} />
-          ))}
-        </div>
+      <div class="rows" role="rowgroup" style={{ height: `${rows.length * ROW}px` }}>
+        {visible.map((entry, index) => (
+          <Row key={entry.id} entry={entry} place={first + index} isSelected={entry.id === selected} isSubscriptions={isSubscriptions} />
+        ))}
       </div>
     </div>
   );

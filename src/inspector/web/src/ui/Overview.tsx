@@ -11,7 +11,7 @@ import { SENT, statusText } from './words';
 export function Overview({ detail }: { detail: EntryDetail }) {
   const { summary, upstream, diagnosis } = detail;
   const route = useComputed(() => state.value?.routes.find(({ name }) => name === summary.route)).value;
-  const connection = useComputed(() => state.value?.realtime.find(({ id }) => id === detail.realtime)).value;
+  const connection = useComputed(() => state.value?.realtime.find(({ id, route }) => id === detail.realtime && route === summary.route)).value;
   const shared = connection?.entries.filter((id) => id !== summary.id) ?? [];
   return (
     <>

@@ -1,6 +1,6 @@
-import { clock, count, rate, wholeSeconds } from '../format';
+import { count, rate } from '../format';
 import { go } from '../place';
-import { now, state, summaryOf } from '../store';
+import { state, summaryOf } from '../store';
 import { title } from './words';
 
 const SHOWN = 200;
@@ -14,11 +14,10 @@ export function Realtime() {
   return (
     <div class="cards">
       {connections.map((connection) => (
-        <section key={connection.id} class="card card-wide">
+        <section key={`${connection.route} ${connection.id}`} class="card card-wide">
           <h2>Connection {connection.id}: {connection.route}</h2>
           <p class="quiet">
-            {count(connection.subscriptions, 'subscription')} of at most {connection.limit}, open since {clock(connection.opened, false)}{' '}
-            ({wholeSeconds(now.value - connection.opened)})
+            {count(connection.subscriptions, 'subscription')} of at most {connection.limit}
           </p>
           <span class="meter-bar" role="meter" aria-label={`Subscriptions on connection ${connection.id}`} aria-valuemin={0} aria-valuemax={connection.limit} aria-valuenow={connection.subscriptions}>
             <span class="meter-fill meter-good" style={{ width: `${Math.min(100, (connection.subscriptions / connection.limit) * 100)}%` }} />

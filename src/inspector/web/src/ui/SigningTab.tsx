@@ -34,7 +34,7 @@ function Lines({ title, text, lines }: { title: string; text: string; lines: Sig
       <table class="signed" aria-label={title}>
         <tbody>
           {lines.map((line, index) => (
-            <tr key={index}><th scope="row">{line.label}</th><td>{line.text === '' ? <span class="quiet">(empty line)</span> : line.text}</td></tr>
+            <tr key={index}>{line.label === '' ? <td /> : <th scope="row">{line.label}</th>}<td>{line.text === '' ? <span class="quiet">(empty line)</span> : line.text}</td></tr>
           ))}
         </tbody>
       </table>
