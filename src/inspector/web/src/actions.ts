@@ -3,7 +3,7 @@
 import { signal } from '@preact/signals';
 import type { EditedRequest, Kind } from './api';
 import { ApiFailure, type CopyForm, api } from './client';
-import { parseText } from './filter';
+import { KINDS, parseText } from './filter';
 import { go, place } from './place';
 import { filter, state, summaryOf, token } from './store';
 
@@ -128,7 +128,13 @@ export function clear(): Promise<void> {
 
 export function exportHar(): Promise<void> {
   return attempt(async () => {
-    const text = await api.har(parseText(filter.peek().text).words.join(' '));
+    const { text: searched, kind, status, route } = filter.peek();
+    const text = await api.har({
+      q: parseText(searched).words.join(' '),
+      kind: kind === 'all' ? '' : KINDS[kind].join(','),
+      status: status === 'all' ? '' : status,
+      route,
+    });
     const url = URL.createObjectURL(new Blob([text], { type: 'application/json' }));
     const link = document.createElement('a');
     link.href = url;

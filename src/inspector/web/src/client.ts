@@ -26,7 +26,9 @@ export function setKey(key: string): void {
   sessionStorage.setItem(KEY, key);
 }
 
-export const keyHeader = (): Record<string, string> => ({ 'x-countersign-inspector': sessionStorage.getItem(KEY) ?? '1' });
+const key = () => sessionStorage.getItem(KEY) ?? '';
+
+export const keyHeader = (): Record<string, string> => ({ 'x-countersign-inspector': key() || '1' });
 
 async function call(path: string, init: RequestInit = {}): Promise<Response> {
   let response: Response;
@@ -52,9 +54,9 @@ async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
   return (await response.json()) as T;
 }
 
-async function post<T>(path: string, body: object, token?: string): Promise<T> {
+async function post<T>(path: string, body: object, token = ''): Promise<T> {
   const headers: Record<string, string> = { 'content-type': 'application/json' };
-  if (token) headers['x-countersign-token'] = token;
+  if (token !== '') headers['x-countersign-token'] = token;
   const response = await call(path, { method: 'POST', headers, body: JSON.stringify(body) });
   return (await response.json()) as T;
 }
@@ -76,8 +78,9 @@ export const api = {
     get<EntryDetail>(`entries/${id}${query({ reveal: isRevealed ? 'bodies' : undefined, frames_after: framesAfter })}`, signal),
   request: (id: number) => get<EditedRequest>(`entries/${id}/request`),
   curl: (id: number, form: CopyForm) => get<CopyText>(`entries/${id}/curl${query({ form: form === 'local' ? undefined : form })}`),
-  har: async (q: string) => (await call(`har${query({ q })}`)).text(),
-  replay: (replay: Replay, token?: string) => post<ReplayResult>('replay', replay, token),
+  har: async (shown: { q: string; kind: string; status: string; route: string }) => (await call(`har${query(shown)}`)).text(),
+  /** If countersign requires tokens, the key of the page may be one. */
+  replay: (replay: Replay, token: string) => post<ReplayResult>('replay', replay, token || key()),
   clear: () => post<RecorderState>('clear', {}),
   pause: (isPaused: boolean) => post<RecorderState>('pause', { is_paused: isPaused }),
 };

@@ -14,7 +14,8 @@ export interface Filter {
 
 export const EMPTY: Filter = { text: '', kind: 'all', status: 'all', route: '' };
 
-const KINDS: Record<Exclude<KindGroup, 'all'>, readonly Kind[]> = {
+/** The kinds of each button. */
+export const KINDS: Record<Exclude<KindGroup, 'all'>, readonly Kind[]> = {
   query: ['query'],
   mutation: ['mutation'],
   subscription: ['subscription'],

@@ -136,8 +136,11 @@ async function loadOlder(load: number): Promise<void> {
 
 /** Applies events. Returns whether the list must be fetched again. */
 function receive(events: StreamEvent[]): boolean {
-  const isStale = entries.apply(events);
   const latest = events.findLast((event) => event.event === 'state');
+  const old = state.peek();
+  // Another process counts its entries from the beginning.
+  const isOther = latest?.event === 'state' && old !== undefined && latest.data.started !== old.started;
+  const isStale = entries.apply(events) || isOther;
   batch(() => {
     edition.value += 1;
     if (latest?.event === 'state') {
@@ -258,9 +261,12 @@ function refreshDetail(): void {
     isRefreshPlanned = false;
     const current = opened.peek();
     if (current === undefined || current.id !== place.peek().id) return;
-    const last = current.detail?.frames.frames.at(-1)?.index;
+    const { detail } = current;
+    const reveal = isRevealed.peek();
+    // Frames whose payloads were hidden are fetched again once bodies are revealed.
+    const after = detail?.is_revealed === reveal ? detail.frames.frames.at(-1)?.index : undefined;
     request?.abort();
-    void fetchDetail(current.id, isRevealed.peek(), last);
+    void fetchDetail(current.id, reveal, after);
   }, 250);
 }
 
