@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 use countersign_emulator::{self as emulator, Emulator};
 
 use super::failure::Failure;
 use super::output::print;
 use super::process::signals::Signals;
 use super::runtime::{runtime, start_log};
+use super::settings::{filter_of, verbosity};
 use crate::config::{log_filter, socket_address};
 use crate::telemetry::{LogConfig, LogFormat};
 
@@ -35,10 +36,13 @@ pub(super) struct Options {
         default_value = "countersign-emulator-ca.pem"
     )]
     ca_file: PathBuf,
-    /// Log filter, such as info,countersign::realtime=debug
-    #[arg(long, value_name = "FILTER", default_value = "info", value_parser = log_filter)]
-    log: String,
+    #[command(flatten)]
+    log: Filter,
 }
+
+/// The filter of the log, by `--log`, `-v` or `-q`.
+#[derive(Debug)]
+struct Filter(String);
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -48,10 +52,40 @@ Examples:
 It prints the hosts of its APIs, its key, and how to put countersign in front \
 of it. For the same in one command: countersign demo";
 
+impl Args for Filter {
+    fn augment_args(command: Command) -> Command {
+        let log = Arg::new("log")
+            .long("log")
+            .value_name("FILTER")
+            .default_value("info")
+            .value_parser(log_filter)
+            .help("Log filter, such as info,countersign_emulator=debug");
+        let verbosity = verbosity().map(|argument| argument.help_heading(None::<&str>));
+        command.arg(log).args(verbosity)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Filter {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let log = matches.get_one::<String>("log").cloned();
+        let level = filter_of(matches).map(|(_, filter)| filter.to_owned());
+        Ok(Self(level.or(log).unwrap_or_default()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let config = LogConfig {
         format: LogFormat::Text,
-        filter: options.log.clone(),
+        filter: options.log.0.clone(),
     };
     let _flush = start_log(&config, None)?;
     runtime()?.block_on(async {

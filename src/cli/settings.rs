@@ -33,6 +33,10 @@ const URL_VARIABLE: &str = "COUNTERSIGN_URL";
 /// The setting that `--port` sets.
 const LISTEN: &str = "listen";
 const PORT: &str = "port";
+/// The setting that `-v` and `-q` set.
+const FILTER: &str = "log.filter";
+const VERBOSE: &str = "verbose";
+const QUIET: &str = "quiet";
 
 impl Settings {
     /// Returns the settings of a configuration file.
@@ -136,7 +140,8 @@ impl Args for Settings {
                  countersign.toml, if it exists and no URL is given]",
             );
         let arguments = flagged().filter_map(|(section, setting)| argument(section, setting));
-        command.arg(config).args(arguments).arg(port())
+        let command = command.arg(config).args(arguments).arg(port());
+        command.args(verbosity())
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -194,7 +199,9 @@ pub(super) fn arguments(keys: &[&str]) -> Vec<Arg> {
     let chosen = flagged().filter(|(section, setting)| is_one_of(keys, section, setting));
     let arguments = chosen.filter_map(|(section, setting)| argument(section, setting));
     let port = keys.contains(&LISTEN).then(port);
-    arguments.chain(port).collect()
+    let verbosity = keys.contains(&FILTER).then(verbosity);
+    let verbosity = verbosity.into_iter().flatten();
+    arguments.chain(port).chain(verbosity).collect()
 }
 
 /// Returns the flags that were given for the settings with these keys.
@@ -234,7 +241,7 @@ fn flags(
         values: vec![port.clone()],
         is_list: true,
     });
-    given.chain(port).collect()
+    given.chain(port).chain(verbosity_flag(matches)).collect()
 }
 
 /// Returns `None` if no value was given.
@@ -293,9 +300,59 @@ fn port() -> Arg {
         .help_heading(LISTENING)
 }
 
+/// Returns the arguments that set the level of the log.
+pub(super) fn verbosity() -> [Arg; 2] {
+    let argument = |name: &'static str, short, help| {
+        let argument = Arg::new(name).long(name).short(short).help(help);
+        argument
+            .action(ArgAction::Count)
+            .conflicts_with("log")
+            .help_heading(LOGGING)
+    };
+    let quiet = argument(
+        QUIET,
+        'q',
+        "Log only warnings and errors (--log warn); -qq logs only errors, -qqq nothing",
+    );
+    [
+        argument(
+            VERBOSE,
+            'v',
+            "Log details (--log debug); -vv logs even more (--log trace)",
+        ),
+        quiet.conflicts_with(VERBOSE),
+    ]
+}
+
+/// Returns the filter that the arguments of [`verbosity`] stand for, and the one that was given.
+pub(super) fn filter_of(matches: &ArgMatches) -> Option<(&'static str, &'static str)> {
+    let count = |name| matches.try_get_one::<u8>(name).ok().flatten().copied();
+    match (
+        count(VERBOSE).unwrap_or_default(),
+        count(QUIET).unwrap_or_default(),
+    ) {
+        (0, 0) => None,
+        (1, _) => Some(("--verbose", "debug")),
+        (0, 1) => Some(("--quiet", "warn")),
+        (0, 2) => Some(("--quiet", "error")),
+        (0, _) => Some(("--quiet", "off")),
+        (_, _) => Some(("--verbose", "trace")),
+    }
+}
+
+fn verbosity_flag(matches: &ArgMatches) -> Option<Flag> {
+    filter_of(matches).map(|(name, filter)| Flag {
+        key: FILTER.to_owned(),
+        name,
+        values: vec![filter.to_owned()],
+        is_list: false,
+    })
+}
+
 const LISTENING: &str = "Listening";
 const UPSTREAM: &str = "Upstream, for the URL";
 const CREDENTIALS: &str = "Credentials, for the URL";
+const LOGGING: &str = "Logging";
 
 /// Returns the heading in `--help` under which a setting's flag is listed.
 fn heading(section: &Section, setting: &Setting) -> &'static str {
@@ -305,7 +362,7 @@ fn heading(section: &Section, setting: &Setting) -> &'static str {
         (ROUTE, _) => UPSTREAM,
         ("guard", _) => "Access",
         ("tls", _) => "TLS",
-        ("log" | "iam" | "traces", _) => "Logging",
+        ("log" | "iam" | "traces", _) => LOGGING,
         _ => LISTENING,
     }
 }

@@ -11,7 +11,7 @@ use super::settings;
 use crate::nearest::nearest;
 
 /// Options that users try, and those that they look for.
-const OTHER_OPTIONS: [(&[&str], &str); 13] = [
+const OTHER_OPTIONS: [(&[&str], &str); 14] = [
     (
         &["-a", "-b", "--addr", "--address", "--bind"],
         "--listen ADDR",
@@ -20,12 +20,10 @@ const OTHER_OPTIONS: [(&[&str], &str); 13] = [
     (&["-k", "--insecure", "--no-verify"], "--ca-file FILE"),
     (&["-l", "--level", "--log-level"], "--log debug"),
     (&["-p"], "--port PORT"),
-    (&["-q", "--quiet", "--silent"], "--log warn"),
+    (&["-s", "--silent"], "--quiet"),
     (&["-r"], "--region REGION"),
-    (
-        &["-v", "-vv", "-d", "--debug", "--trace", "--verbose"],
-        "--log debug",
-    ),
+    (&["-d", "--debug"], "--verbose"),
+    (&["--trace"], "--log trace"),
     (
         &["--cors", "--cors-origin", "--origin"],
         "--allow-origin ORIGIN",

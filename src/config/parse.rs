@@ -1,6 +1,7 @@
 //! Parses single values.
 
 mod address;
+mod log_filter;
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -9,16 +10,14 @@ use std::time::Duration;
 
 use http::{HeaderName, Uri};
 
-use self::address::did_you_mean;
 pub(super) use self::address::{address, admin, host_name, listen, origin};
 pub use self::address::{port, socket_address};
+pub use self::log_filter::log_filter;
 use super::opentelemetry::PATH;
 use super::unreadable::unreadable;
 use crate::guard::{self, FieldPattern};
 use crate::home;
 use crate::memory::MemoryLimit;
-use crate::nearest::nearest;
-use crate::telemetry::parse_filter;
 
 pub(super) fn text(value: &str) -> Result<String, String> {
     match value.trim() {
@@ -248,56 +247,3 @@ pub(super) fn sha256(value: &str) -> Result<[u8; 32], String> {
         .and_then(|bytes| bytes.try_into().ok())
         .ok_or_else(|| format!("invalid SHA-256 {value:?}: expected 64 hexadecimal digits"))
 }
-
-/// `"debug"`, `"info,countersign::realtime=debug"`
-///
-/// # Errors
-/// What is wrong with it. A misspelt level would be the name of a target, and no line would be written.
-pub fn log_filter(value: &str) -> Result<String, String> {
-    let directives = value.split(',').map(str::trim);
-    let directives: Vec<&str> = directives.filter(|it| !it.is_empty()).collect();
-    let wrong = directives.iter().find_map(|it| wrong_level(it));
-    let is_valid = !directives.is_empty() && wrong.is_none() && parse_filter(value).is_ok();
-    if is_valid {
-        return Ok(value.to_owned());
-    }
-    let near = wrong.and_then(|level| {
-        let other = OTHER_LEVELS
-            .iter()
-            .find(|(other, _)| level.eq_ignore_ascii_case(other));
-        let near = other.map(|(_, meant)| *meant);
-        near.or_else(|| nearest(level, LEVELS).first().copied())
-    });
-    let advice = did_you_mean(
-        near,
-        "expected error, warn, info, debug or trace, or levels by target, such as info,countersign::realtime=debug",
-    );
-    Err(format!("invalid log filter {value:?}: {advice}"))
-}
-
-/// Returns the text of a directive that should be a level and is none.
-fn wrong_level(directive: &str) -> Option<&str> {
-    let is_level = |text: &str| {
-        let is_number = matches!(text.as_bytes(), [b'0'..=b'5']);
-        is_number || LEVELS.iter().any(|level| level.eq_ignore_ascii_case(text))
-    };
-    match directive.split_once('=') {
-        Some(("", level)) => Some(level),
-        Some((_, level)) => (!is_level(level)).then_some(level),
-        // A target of countersign has all its lines.
-        None => {
-            (!is_level(directive) && !directive.starts_with("countersign")).then_some(directive)
-        }
-    }
-}
-
-const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-/// Names of levels in other programs.
-const OTHER_LEVELS: [(&str, &str); 6] = [
-    ("all", "trace"),
-    ("fatal", "error"),
-    ("none", "off"),
-    ("quiet", "warn"),
-    ("verbose", "debug"),
-    ("warning", "warn"),
-];

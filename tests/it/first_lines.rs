@@ -15,7 +15,7 @@ const EXAMPLE: &str = "https://ID.appsync-api.REGION.amazonaws.com/graphql";
 
 /// Arguments, environment and the first line, of mistakes that end the program with the code 2.
 #[rustfmt::skip]
-const COMMANDS: [(&str, &str, &str); 55] = [
+const COMMANDS: [(&str, &str, &str); 62] = [
     // The URL
     ("", "", "no API is given. Pass its URL, or start a demo: countersign demo"),
     ("$EXAMPLE", "", "\"$EXAMPLE\" contains the placeholders of an example. To find your API's URL: aws appsync list-graphql-apis --query 'graphqlApis[].uris.GRAPHQL'"),
@@ -42,7 +42,11 @@ const COMMANDS: [(&str, &str, &str); 55] = [
     ("--prot 8080 $URL", "", "unknown option \"--prot\". Did you mean --port? `countersign --help` lists the options"),
     ("--frobnicate $URL", "", "unknown option \"--frobnicate\". `countersign --help` lists the options"),
     ("-p 8080 $URL", "", "unknown option \"-p\". Did you mean --port PORT? `countersign --help` lists the options"),
-    ("--verbose $URL", "", "unknown option \"--verbose\". Did you mean --log debug? `countersign --help` lists the options"),
+    ("--debug $URL", "", "unknown option \"--debug\". Did you mean --verbose? `countersign --help` lists the options"),
+    ("--silent $URL", "", "unknown option \"--silent\". Did you mean --quiet? `countersign --help` lists the options"),
+    ("-v -q $URL", "", "--verbose cannot be used with --quiet: use one of them"),
+    ("-v --log info $URL", "", "--verbose cannot be used with --log: use one of them"),
+    ("presign -v $URL", "", "unknown option \"-v\". `countersign presign --help` lists the options"),
     ("--read-only=true $URL", "", "--read-only takes no value: leave out \"true\""),
     ("--port 1 --port 2 $URL", "", "--port is given more than once: give it once"),
     ("--port 1 --listen 2 $URL", "", "--port cannot be used with --listen: use one of them"),
@@ -54,6 +58,9 @@ const COMMANDS: [(&str, &str, &str); 55] = [
     ("--allow-origin localhost:3000 $URL", "", "--allow-origin: invalid origin \"localhost:3000\": did you mean http://localhost:3000? For every port of this machine: localhost"),
     ("--allow-host foo:4100 $URL", "", "--allow-host: invalid host name \"foo:4100\": did you mean foo?"),
     ("--log debg $URL", "", "--log: invalid log filter \"debg\": did you mean debug?"),
+    ("--log info,countersing=debug $URL", "", "--log: invalid log filter \"info,countersing=debug\": did you mean countersign?"),
+    ("emulate --log countersign_emulatr=debug", "", "--log: invalid log filter \"countersign_emulatr=debug\": did you mean countersign_emulator?"),
+    ("$URL", "COUNTERSIGN_LOG=debg", "COUNTERSIGN_LOG: invalid log filter \"debg\": did you mean debug?"),
     ("--log = $URL", "", "--log: invalid log filter \"=\": expected error, warn, info, debug or trace, or levels by target, such as info,countersign::realtime=debug"),
     ("wait --timeout 5", "", "--timeout: invalid duration \"5\": add a unit, such as 5s"),
     ("completions csh", "", "invalid value \"csh\" for SHELL: expected bash, elvish, fish, powershell, zsh"),

@@ -187,7 +187,12 @@ fn invalid_counts_are_rejected() {
 #[test]
 fn a_log_filter_has_levels_and_targets() {
     let flag = |text: &str| input().flag("--log", "log.filter", &[text]);
-    for text in ["off", "warn,countersign::realtime=debug", "[{rule}]=trace"] {
+    for text in [
+        "off",
+        "warn,countersign::realtime=debug",
+        "countersign::sign",
+        "INFO,hyper=warn,countersign_emulator::http=off",
+    ] {
         resolves(&flag(text), "log.filter", text);
     }
     let refused = |text: &str, why: &str| {
@@ -195,9 +200,21 @@ fn a_log_filter_has_levels_and_targets() {
         rejects(&flag(text), &[&input]);
     };
     let expected = "expected error, warn, info, debug or trace, or levels by target, such as info,countersign::realtime=debug";
-    for text in ["a=loud", "[{a=1}]=info", "=", "", ",", "hyper"] {
+    for text in [
+        "a=loud",
+        "[{a=1}]=info",
+        "[{rule}]=trace",
+        "=",
+        "",
+        ",",
+        "hyper",
+    ] {
         refused(text, expected);
     }
+    refused(
+        "info,mine=debug",
+        &format!("unknown target \"mine\"; {expected}"),
+    );
     // Misspelt levels were names of targets, so that nothing was logged.
     for (text, near) in [
         ("debg", "debug"),
@@ -206,6 +223,13 @@ fn a_log_filter_has_levels_and_targets() {
         ("=info", "info"),
         ("a=b=info", "info"),
         ("verbose", "debug"),
+        ("info,countersing=debug", "countersign"),
+        ("countersign::realtme=debug", "countersign::realtime"),
+        (
+            "countersign::realtime::driver=debug",
+            "countersign::realtime",
+        ),
+        ("info,Hyper=warn", "hyper"),
     ] {
         refused(text, &format!("did you mean {near}?"));
     }
