@@ -7,12 +7,14 @@ pub mod metrics;
 mod otlp;
 mod record;
 mod record_code;
+mod request_id;
 pub mod tasks;
 mod trace;
 
 pub use error_chain::error_chain;
 pub use log::{HeldLines, LogConfig, LogFormat, LogGuard, init, init_held, parse_filter};
 pub use otlp::{Export, TraceConfig, TraceError};
-pub use record::{Record, RecordedRejection};
+pub use record::{EndedBy, Record, RecordedRejection};
 pub use record_code::RecordCode;
+pub use request_id::{RequestId, X_REQUEST_ID};
 pub use trace::{TRACEPARENT, TRACESTATE, Trace, UpstreamSpan};

@@ -16,6 +16,7 @@ use super::error_response::ErrorResponse;
 use super::exchange::{ExchangeError, UpstreamRequest, exchange};
 use super::field_denial;
 use super::filters::{LiveFilter, SubscriptionFilters};
+use super::identified::identified;
 use crate::memory::{Buffer, ReadError};
 use crate::outbox::Outbox;
 use crate::realtime::{Pool, Subscription};
@@ -137,7 +138,7 @@ impl AppSyncApi {
                 record.sent = Some(error.sent());
                 record.error = Some(error_chain(&error));
                 let error = GraphqlError::coded(error.message(), error.code(), error.sent());
-                (None, Event::Error(vec![error]))
+                (None, Event::Error(vec![identified(error, &record.id)]))
             }
         }
     }
@@ -193,7 +194,9 @@ impl AppSyncApi {
         let text = String::from_utf8_lossy(&body);
         let response = ErrorResponse::read(head, &text);
         response.record(record);
-        (None, Event::Error(response.errors()))
+        let errors = response.errors().into_iter();
+        let errors = errors.map(|error| identified(error, &record.id)).collect();
+        (None, Event::Error(errors))
     }
 }
 

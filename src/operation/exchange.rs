@@ -107,7 +107,7 @@ pub fn record_response(headers: &HeaderMap, record: &mut Record) {
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned)
     };
-    record.request_id = text("x-amzn-requestid");
+    record.aws_request_id = text("x-amzn-requestid");
     record.code = text("x-amzn-errortype").map(RecordCode::Upstream);
 }
 

@@ -18,6 +18,7 @@ mod error_response;
 mod exchange;
 mod field_denial;
 mod filters;
+mod identified;
 
 pub use admit::{NotAdmitted, RequestedOperation, admit};
 pub use api::{AppSyncApi, LiveSubscription, read_error, record_denial};
@@ -25,3 +26,4 @@ pub use client_headers::{HeaderError, from_entries};
 pub use error_response::ErrorResponse;
 pub use exchange::{ExchangeError, UpstreamRequest, exchange, record_response, record_timing};
 pub use field_denial::FieldDenials;
+pub use identified::{identified, identify_own};

@@ -5,6 +5,7 @@
 //! long response is read at a time, so that a batch holds no more than its connection's share of the
 //! budget.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,9 +24,9 @@ use super::call::Call;
 use super::error::{Error, graphql_error, refused};
 use crate::guard::{Admission, OperationPolicies};
 use crate::memory::{Buffer, Memory, Share};
-use crate::operation::{AppSyncApi, RequestedOperation, admit};
+use crate::operation::{AppSyncApi, RequestedOperation, admit, identified};
 use crate::telemetry::tasks::{Task, caught};
-use crate::telemetry::{Record, Trace};
+use crate::telemetry::{Record, RequestId, Trace};
 use crate::upstream::Upstream;
 
 /// The parts that all operations of a batch share.
@@ -39,6 +40,9 @@ struct Batch {
     share: Share,
     /// The name of the client's token, for the log.
     token: Option<Arc<str>>,
+    /// The id of the request.
+    request_id: RequestId,
+    client_address: Option<SocketAddr>,
     headers: HeaderMap,
 }
 
@@ -79,6 +83,7 @@ pub(super) async fn run(
         let done = CancellationToken::new();
         let turn = std::mem::replace(&mut turn, done.clone());
         let batch = Arc::clone(&batch);
+        let id = batch.request_id.clone();
         // A task of its own goes on while the client reads the responses before it.
         let executed = caught(Task::Operation, async move {
             let _done = done.drop_guard();
@@ -87,7 +92,7 @@ pub(super) async fn run(
         sessions.spawn(async move {
             executed.await.unwrap_or_else(|panicked| {
                 let error = GraphqlError::coded(panicked.to_string(), Code::Internal, Sent::Maybe);
-                errors(&[error])
+                errors(&[identified(error, &id)])
             })
         })
     });
@@ -124,6 +129,8 @@ impl Batch {
             expired: call.route.expired.clone(),
             share: call.client.share.clone(),
             token,
+            request_id: call.request_id.clone(),
+            client_address: call.client.peer,
             headers,
         }
     }
@@ -134,9 +141,11 @@ impl Batch {
         let inspected = Inspected::body(&item, &self.documents, !self.policies.is_empty());
         let (selected, inspected) = match inspected {
             Ok(inspected) => inspected,
-            Err(error) => return errors(&[graphql_error(&error.into())]),
+            Err(error) => return errors(&[graphql_error(&error.into(), &self.request_id)]),
         };
         let mut record = Record::new("POST");
+        record.id = self.request_id.clone();
+        record.client_address = self.client_address;
         record.trace = Trace::begin(&self.headers);
         record.set_route(self.upstream.metrics());
         record.token.clone_from(&self.token);

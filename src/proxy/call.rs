@@ -10,6 +10,7 @@ use super::route::Route;
 use crate::guard::{Admission, OperationPolicies};
 use crate::operation::{self, AppSyncApi, NotAdmitted, admit};
 use crate::session::{SessionClient, Sessions};
+use crate::telemetry::RequestId;
 
 /// A request of a client on an AppSync route.
 #[derive(Clone, Copy)]
@@ -21,6 +22,7 @@ pub(super) struct Call<'a> {
     pub(super) client: &'a Client,
     pub(super) accept: Accept,
     pub(super) admission: &'a Admission,
+    pub(super) request_id: &'a RequestId,
 }
 
 impl Call<'_> {
@@ -44,6 +46,8 @@ impl Call<'_> {
             connection: self.client.connection.clone(),
             share: self.client.share.clone(),
             admission: self.admission.clone(),
+            address: self.client.peer,
+            request_id: self.request_id.clone(),
         }
     }
 }

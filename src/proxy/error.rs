@@ -18,11 +18,11 @@ use super::html;
 use super::readings::AmbiguousPath;
 use crate::guard;
 use crate::memory;
-use crate::operation::{ExchangeError, NotAdmitted};
+use crate::operation::{ExchangeError, NotAdmitted, identified};
 use crate::sign;
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::tasks::Panicked;
-use crate::telemetry::{Record, error_chain};
+use crate::telemetry::{Record, RequestId, error_chain};
 use crate::upstream;
 
 /// Why a request is not forwarded, or why upstream's response is not relayed.
@@ -161,9 +161,9 @@ pub enum Error {
 /// The format in which the clients of a route expect errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorFormat {
-    /// `{"errors":[{"message","extensions":{"code","sent"}}]}`
+    /// `{"errors":[{"message","extensions":{"code","sent","requestId"}}]}`
     GraphQl(Media),
-    /// `{"message","code","sent"}`
+    /// `{"message","code","sent","requestId"}`
     Plain,
     /// A page, for a browser in which somebody has opened the URL.
     Page,
@@ -372,10 +372,13 @@ fn error_text(error: &Error) -> String {
 }
 
 /// Returns an error as an entry of `errors` in a GraphQL response.
-pub(super) fn graphql_error(error: &Error) -> GraphqlError {
+pub(super) fn graphql_error(error: &Error, id: &RequestId) -> GraphqlError {
     let summary = error.summary();
     count(error, &summary);
-    GraphqlError::coded(error.message(), summary.code, summary.sent)
+    identified(
+        GraphqlError::coded(error.message(), summary.code, summary.sent),
+        id,
+    )
 }
 
 /// Does the same, and writes the record of the operation that failed with it.
@@ -384,7 +387,7 @@ pub(super) fn refused(error: &Error, record: &mut Record) -> GraphqlError {
     record.sent = Some(error.summary().sent);
     record.error = Some(error_text(error));
     record.write();
-    graphql_error(error)
+    graphql_error(error, &record.id)
 }
 
 /// Turns an error into a response, and adds it to the record.
@@ -403,11 +406,16 @@ pub(super) fn rescue(
     record.error = record.cause.is_none().then(|| error_text(error));
     let mut response = match error_format {
         ErrorFormat::GraphQl(media) => {
-            let error = GraphqlError::coded(message, code, sent);
+            let error = identified(GraphqlError::coded(message, code, sent), &record.id);
             json_response(media, &json!({ "errors": [error] }))
         }
         ErrorFormat::Plain => {
-            let error = json!({ "message": message, "code": code.as_str(), "sent": sent.as_str() });
+            let error = json!({
+                "message": message,
+                "code": code.as_str(),
+                "sent": sent.as_str(),
+                (RequestId::MEMBER): record.id.to_string(),
+            });
             json_response(Media::Json, &error)
         }
         ErrorFormat::Page => html::explain(status, code, sent, &message),

@@ -59,7 +59,7 @@ pub use slot::{Slot, Slots};
 
 use crate::guard::{self, Admission, Cors, Guard, Navigations, Refusal, is_opened_in_a_window};
 use crate::session::Sessions;
-use crate::telemetry::Record;
+use crate::telemetry::{Record, X_REQUEST_ID};
 use crate::upstream::UpstreamKind;
 
 /// Everything behind the proxied port.
@@ -92,6 +92,7 @@ impl Proxy {
     pub fn begin(&self, request: Request<Incoming>, client: &Client) -> Box<RoutedRequest> {
         let mut record = Box::new(Record::new(method_name(request.method())));
         record.client_address = client.peer;
+        record.identify(request.headers());
         let located = self.routes.locate(request.uri());
         let accept = Accept::of(request.headers());
         let is_websocket = upgrade::asks_for_websocket(request.headers());
@@ -342,7 +343,9 @@ impl Proxy {
             Admission::Granted(grant) => &route.policies.and(&grant.policies),
             Admission::Pending(_) => &route.policies,
         };
+        let request_id = &record.id.clone();
         let call = route.api.as_ref().map(|api| Call {
+            request_id,
             sessions: &self.sessions,
             route,
             api,
@@ -388,11 +391,14 @@ fn reads_body(route: &Route, request: &Request<Incoming>) -> bool {
     is_read && !request.body().is_end_stream()
 }
 
-/// Adds the headers that protect a response in browsers, and attaches the request's record to it.
+/// Adds the request's id and the headers that protect a response in browsers, and attaches the request's record to it.
 fn finish(mut response: Response<Body>, cors: &Cors, mut record: Box<Record>) -> Response<Body> {
     cors.apply(response.headers_mut());
     exposure::restrict(&mut response, cors);
     record.status = response.status().as_u16();
+    if let Some(id) = record.id.header_value() {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
     let length = response.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     response.body_mut().set_record(record, length);

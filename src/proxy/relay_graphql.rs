@@ -22,9 +22,9 @@ use super::body::Body;
 use super::error::Error;
 use super::relay::{COPIES, is_of_aws, relay};
 use crate::memory::{Buffer, Share};
-use crate::operation::{ErrorResponse, FieldDenials, read_error};
+use crate::operation::{ErrorResponse, FieldDenials, identified, read_error};
 use crate::sign::redact;
-use crate::telemetry::Record;
+use crate::telemetry::{Record, RequestId};
 use crate::upstream::{self, Explanation, MAX_REJECTION, ResponseBody, Upstream};
 
 /// `{"data"?, "errors"?: [{"message", "path"?}]}`
@@ -107,14 +107,17 @@ pub fn rejection_body(head: &Parts, body: &[u8], record: &mut Record) -> Bytes {
     let masked = redact::mask_tokens(&text);
     if is_graphql(&masked) {
         let explanation = response.explanation();
-        let explained = explanation.and_then(|explanation| explained(&masked, explanation));
+        let explained =
+            explanation.and_then(|explanation| explained(&masked, explanation, &record.id));
         return Bytes::from(explained.unwrap_or_else(|| masked.into_owned()));
     }
-    Bytes::from(serde_json::json!({ "errors": response.errors() }).to_string())
+    let errors = response.errors().into_iter();
+    let errors: Vec<_> = errors.map(|error| identified(error, &record.id)).collect();
+    Bytes::from(serde_json::json!({ "errors": errors }).to_string())
 }
 
-/// Adds an explanation to the errors of a GraphQL response.
-fn explained(body: &str, explanation: &Explanation) -> Option<String> {
+/// Adds an explanation and the request's id to the errors of a GraphQL response.
+fn explained(body: &str, explanation: &Explanation, id: &RequestId) -> Option<String> {
     let mut json: Value = serde_json::from_str(body).ok()?;
     for error in json.get_mut("errors")?.as_array_mut()? {
         let extensions = error.as_object_mut()?.entry("extensions");
@@ -125,6 +128,10 @@ fn explained(body: &str, explanation: &Explanation) -> Option<String> {
         for (name, value) in explanation.extensions() {
             extensions.entry(name).or_insert_with(|| value.into());
         }
+        let id = id.to_string();
+        extensions
+            .entry(RequestId::MEMBER)
+            .or_insert_with(|| id.into());
     }
     Some(json.to_string())
 }

@@ -10,7 +10,7 @@ use super::error::{Error, ErrorFormat};
 use super::locate::Located;
 use super::route::Route;
 use crate::telemetry::tasks::Panicked;
-use crate::telemetry::{Record, Trace};
+use crate::telemetry::{Record, RequestId, Trace};
 
 /// A request with its record, its route and what its head determines.
 #[derive(Debug)]
@@ -52,6 +52,11 @@ impl RoutedRequest {
         self.record.trace = Trace::begin(self.request.headers());
     }
 
+    /// Returns the id of the request.
+    pub fn id(&self) -> RequestId {
+        self.record.id.clone()
+    }
+
     /// Returns the format of errors for this request.
     pub fn error_format(&self) -> ErrorFormat {
         self.error_format
@@ -70,8 +75,9 @@ impl RoutedRequest {
 
 impl RefusedRequest {
     /// Returns the refusal of a request whose record was written when a panic dropped it.
-    pub fn by_panic(panicked: Panicked, error_format: ErrorFormat) -> Box<Self> {
+    pub fn by_panic(panicked: Panicked, id: RequestId, error_format: ErrorFormat) -> Box<Self> {
         let mut record = Box::new(Record::new(UNKNOWN));
+        record.id = id;
         record.discard();
         Box::new(Self {
             error: panicked.into(),

@@ -67,6 +67,8 @@ pub(super) async fn open(
         metrics: Arc::clone(route.upstream.metrics()),
         keepalive: route.keepalive.clone(),
         permit: Arc::clone(&client.permit),
+        client_address: client.peer,
+        request_id: record.id.clone(),
     };
     sessions.tunnel(tunnel);
     let mut response = Response::new(Body::full(""));

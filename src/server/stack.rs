@@ -137,14 +137,14 @@ async fn catch_panics<S>(
 where
     S: Service<Box<RoutedRequest>, Response = Response<Body>, Error = Box<RefusedRequest>>,
 {
-    let error_format = request.error_format();
+    let (id, error_format) = (request.id(), request.error_format());
     let handled = caught(Task::Request, async move {
         request.trace();
         inner.call(request).await
     });
     match handled.await {
         Ok(result) => result,
-        Err(panicked) => Err(RefusedRequest::by_panic(panicked, error_format)),
+        Err(panicked) => Err(RefusedRequest::by_panic(panicked, id, error_format)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The context of a session: its settings, and the parts of the process and of its client that it uses.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::guard::{Admission, OperationPolicies};
 use crate::memory::{Memory, Share};
 use crate::operation::AppSyncApi;
 use crate::outbox::OutboxBudget;
+use crate::telemetry::RequestId;
 use crate::telemetry::metrics::{GaugeGuard, RouteMetrics};
 
 /// Limits and timeouts of a client socket.
@@ -57,6 +59,9 @@ pub(super) struct SessionContext {
     pub(super) admission: Admission,
     pub(super) policies: OperationPolicies,
     pub(super) share: Share,
+    pub(super) client_address: Option<SocketAddr>,
+    /// The id of the request that started the session.
+    pub(super) request_id: RequestId,
     /// Counts the client's connection. A stream that is reserved and not open has none.
     pub(super) _permit: Option<Arc<OwnedSemaphorePermit>>,
     pub(super) _counted: GaugeGuard,

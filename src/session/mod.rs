@@ -12,6 +12,7 @@ mod stream;
 mod tunnel;
 mod websocket;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -34,6 +35,7 @@ use crate::lifecycle::ClientTasks;
 use crate::memory::{Memory, Share};
 use crate::operation::AppSyncApi;
 use crate::outbox::OutboxBudget;
+use crate::telemetry::RequestId;
 use crate::telemetry::metrics::{DialectLabel, GaugeGuard, metrics};
 use crate::telemetry::tasks::{Task, caught};
 
@@ -67,6 +69,10 @@ pub struct SessionClient {
     /// The connection's part of the memory for buffered responses.
     pub share: Share,
     pub admission: Admission,
+    /// The address of the client; `None` on a unix socket.
+    pub address: Option<SocketAddr>,
+    /// The id of the request that starts the session.
+    pub request_id: RequestId,
 }
 
 impl Sessions {
@@ -203,6 +209,8 @@ impl Sessions {
             admission: client.admission,
             policies: client.policies,
             share: client.share,
+            client_address: client.address,
+            request_id: client.request_id,
             _permit: Some(client.permit),
         }
     }

@@ -23,12 +23,14 @@ use crate::guard::{Admission, Grant, OperationPolicies};
 use crate::memory::Buffer;
 use crate::operation::{
     HeaderError, LiveSubscription, NotAdmitted, RequestedOperation, admit, from_entries,
+    identified, identify_own,
 };
 use crate::outbox::Outbox;
 use crate::telemetry::metrics::{GaugeGuard, metrics};
 use crate::telemetry::tasks::{Task, caught};
 use crate::telemetry::{
-    Record, RecordCode, RecordedRejection, TRACEPARENT, TRACESTATE, Trace, UpstreamSpan,
+    EndedBy, Record, RecordCode, RecordedRejection, RequestId, TRACEPARENT, TRACESTATE, Trace,
+    UpstreamSpan,
 };
 
 /// The running operations of one session. Dropping them stops them.
@@ -47,6 +49,7 @@ pub(super) struct Operations {
 enum Running {
     Request {
         noun: &'static str,
+        id: RequestId,
         _task: AbortOnDropHandle<()>,
     },
     Subscription {
@@ -176,9 +179,9 @@ impl Operations {
         self.request(key, body, headers, None, record, ready);
     }
 
-    /// Updates the operation of an event: its record, its span, and whether it has ended. Returns whether
-    /// the event is to be passed on to the client.
-    pub(super) fn record_event(&mut self, key: OperationKey, event: &Event) -> bool {
+    /// Updates the operation of an event: its record, its span, and whether it has ended. Adds the id of a
+    /// subscription to errors of countersign. Returns whether the event is to be passed on to the client.
+    pub(super) fn record_event(&mut self, key: OperationKey, event: &mut Event) -> bool {
         let Some(running) = self.running.get_mut(&key) else {
             return false;
         };
@@ -195,12 +198,15 @@ impl Operations {
                 Event::Started => {
                     started.cancel();
                     *span = None;
+                    record.events = Some(0);
                 }
                 Event::Next(json) => {
                     self.context.metrics().events_delivered.inc();
                     record.bytes_out += json.len();
+                    record.events = record.events.map(|events| events + 1);
                 }
                 Event::Error(errors) => {
+                    identify_own(errors, &record.id);
                     let text = |name: &str| {
                         let mut values =
                             errors.iter().filter_map(|error| error.extensions.get(name));
@@ -233,13 +239,18 @@ impl Operations {
             }
         }
         if event.is_ending() {
-            self.finish(key);
+            self.end(key, EndedBy::Upstream);
         }
         true
     }
 
-    /// Stops an operation, or removes one that has ended, and writes its record.
+    /// Stops an operation on behalf of the client, and writes its record.
     pub(super) fn finish(&mut self, key: OperationKey) {
+        self.end(key, EndedBy::Client);
+    }
+
+    /// Removes an operation, which stops it, and writes its record.
+    fn end(&mut self, key: OperationKey, by: EndedBy) {
         if let Some(Running::Subscription {
             span,
             mut record,
@@ -251,6 +262,7 @@ impl Operations {
             if let (Some(span), Some(code)) = (span, &record.code) {
                 span.end(record.steps(), Err(code.as_str()));
             }
+            record.ended_by = record.code.is_none().then_some(by);
             record.write();
         }
     }
@@ -267,10 +279,10 @@ impl Operations {
         let mut failed_requests = Vec::new();
         for (key, running) in &mut self.running {
             match running {
-                Running::Request { noun, .. } => {
+                Running::Request { noun, id, .. } => {
                     let message = format!("countersign shut down before the {noun} ended");
                     let error = GraphqlError::coded(message, Code::ShuttingDown, Sent::Maybe);
-                    failed_requests.push((*key, Event::Error(vec![error])));
+                    failed_requests.push((*key, Event::Error(vec![identified(error, id)])));
                 }
                 Running::Subscription { record, .. } => {
                     record.code = Some(Code::ShuttingDown.into());
@@ -285,9 +297,14 @@ impl Operations {
 
     /// Ends all operations.
     pub(super) fn clear(&mut self) {
+        let by = if self.context.draining.is_cancelled() {
+            EndedBy::Shutdown
+        } else {
+            EndedBy::Client
+        };
         let keys: Vec<OperationKey> = self.running.keys().copied().collect();
         for key in keys {
-            self.finish(key);
+            self.end(key, by);
         }
     }
 
@@ -298,6 +315,7 @@ impl Operations {
     /// Ends an operation that is not admitted, and therefore not sent.
     fn refuse(&mut self, key: OperationKey, code: Code, message: String, mut record: Record) {
         let error = GraphqlError::coded(message.as_str(), code, Sent::No);
+        let error = identified(error, &record.id);
         metrics().refused(code);
         record.code = Some(code.into());
         record.sent = Some(Sent::No);
@@ -343,6 +361,7 @@ impl Operations {
         ready: impl Future<Output = T> + Send + 'static,
     ) {
         let noun = record.operation.unwrap_or_default();
+        let (id, failed_id) = (record.id.clone(), record.id.clone());
         let api = Arc::clone(&self.context.api);
         let outbox = self.outbox.clone();
         let failed = outbox.clone();
@@ -364,11 +383,12 @@ impl Operations {
         let task = self.context.tasks.spawn(async move {
             if let Err(panicked) = executed.await {
                 let error = GraphqlError::coded(panicked.to_string(), Code::Internal, Sent::Maybe);
-                failed.end(key, Event::Error(vec![error]));
+                failed.end(key, Event::Error(vec![identified(error, &failed_id)]));
             }
         });
         let running = Running::Request {
             noun,
+            id,
             _task: AbortOnDropHandle::new(task),
         };
         self.running.insert(key, running);
@@ -378,6 +398,15 @@ impl Operations {
     /// of the session.
     fn record(&self, operation: &'static str, headers: &Result<HeaderMap, HeaderError>) -> Record {
         let mut record = Record::new(self.context.method);
+        // The operation of a stream is that of its request; a socket has many.
+        let session_id = &self.context.request_id;
+        if session_id.is_given() || self.context.method == "STREAM" {
+            record.id = session_id.clone();
+        }
+        if let Ok(headers) = headers {
+            record.identify(headers);
+        }
+        record.client_address = self.context.client_address;
         record.trace = Trace::begin(headers.as_ref().unwrap_or(&self.context.headers));
         record.set_route(self.context.metrics());
         record.operation = Some(operation);

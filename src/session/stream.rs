@@ -128,7 +128,7 @@ impl<M: StreamDialect> Stream<M> {
     /// Waits for the first event, starts the response, and runs the stream.
     async fn open(mut self, mut opened: oneshot::Sender<OpenedStream>) {
         let context = Arc::clone(&self.context);
-        let ((key, event), has_expired) = tokio::select! {
+        let ((key, mut event), has_expired) = tokio::select! {
             first = self.inbox.next() => (first, false),
             () = opened.closed() => return,
             () = context.expired.cancelled() => match self.operations.expire().pop() {
@@ -157,8 +157,9 @@ impl<M: StreamDialect> Stream<M> {
                 self.flush(&body).await;
                 return;
             }
-            self.handle_event(key, &event);
-            self.inbox.written(event.size());
+            let size = event.size();
+            self.handle_event(key, &mut event);
+            self.inbox.written(size);
             self.carried = Some(event);
             self.run(body, None).await;
         }
@@ -203,9 +204,9 @@ impl<M: StreamDialect> Stream<M> {
                     is_draining = true;
                     self.lose_soon(Duration::ZERO, "countersign is shutting down");
                 }
-                (key, event) = self.inbox.next() => {
+                (key, mut event) = self.inbox.next() => {
                     event_size = Some(event.size());
-                    self.handle_event(key, &event);
+                    self.handle_event(key, &mut event);
                     self.carried = Some(event);
                 }
                 // To its caller, a dropped call looks as if the stream had ended, which is about to
@@ -296,7 +297,7 @@ impl<M: StreamDialect> Stream<M> {
         Step::Done
     }
 
-    fn handle_event(&mut self, key: OperationKey, event: &Event) {
+    fn handle_event(&mut self, key: OperationKey, event: &mut Event) {
         if !self.operations.record_event(key, event) {
             return;
         }

@@ -7,6 +7,7 @@
 mod frames;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::deadline::timeout;
-use crate::telemetry::Record;
 use crate::telemetry::metrics::{GaugeGuard, RouteMetrics};
+use crate::telemetry::{Record, RequestId};
 use frames::Frames;
 
 /// A message that is sent upstream when the client has been silent for the time `after`.
@@ -39,6 +40,9 @@ pub struct Tunnel {
     pub keepalive: Option<Keepalive>,
     /// Counts the client's connection.
     pub permit: Arc<OwnedSemaphorePermit>,
+    /// The address of the client; `None` on a unix socket.
+    pub client_address: Option<SocketAddr>,
+    pub request_id: RequestId,
 }
 
 /// One direction of a tunnel.
@@ -73,6 +77,8 @@ const SHUTDOWN_FLUSH: Duration = Duration::from_secs(1);
 /// Relays bytes until both ends are closed, or the process drains.
 pub(super) async fn serve(tunnel: Tunnel, draining: CancellationToken, expired: CancellationToken) {
     let mut record = Record::new("TUNNEL");
+    record.id = tunnel.request_id.clone();
+    record.client_address = tunnel.client_address;
     record.set_route(&tunnel.metrics);
     let _open = GaugeGuard::new(&tunnel.metrics.tunnels);
     record.status = 101;

@@ -38,6 +38,8 @@ struct Session {
     inbox: Inbox,
     /// The event whose message is being written. It stays counted in the outbox until then.
     carried: Option<Event>,
+    /// The size of that event in the outbox.
+    carried_size: usize,
     /// When a close is due, with its code and reason.
     closing: Option<(Instant, Close)>,
     /// The next of the deadlines that the client must meet.
@@ -85,6 +87,7 @@ pub(super) async fn serve(
         context,
         inbox,
         carried: None,
+        carried_size: 0,
         closing: None,
         deadline: Deadline::default(),
         is_draining: false,
@@ -124,8 +127,8 @@ impl Session {
     async fn step(&mut self, link: &mut Link) -> Result<(), End> {
         self.perform_outputs(link).await?;
         let is_writing = link.is_writing();
-        if !is_writing && let Some(event) = self.carried.take() {
-            self.inbox.written(event.size());
+        if !is_writing && self.carried.take().is_some() {
+            self.inbox.written(self.carried_size);
         }
         let close_at = self.close_deadline(!is_writing);
         let deadline = self.next_deadline(link).into();
@@ -135,8 +138,9 @@ impl Session {
                 self.is_draining = true;
                 self.close_soon(Duration::ZERO, "countersign is shutting down");
             }
-            (key, event) = self.inbox.next(), if !is_writing => {
-                self.handle_event(key, &event);
+            (key, mut event) = self.inbox.next(), if !is_writing => {
+                self.carried_size = event.size();
+                self.handle_event(key, &mut event);
                 self.carried = Some(event);
             }
             io = link.next() => self.handle_io(link, io).await?,
@@ -299,7 +303,7 @@ impl Session {
         }
     }
 
-    fn handle_event(&mut self, key: OperationKey, event: &Event) {
+    fn handle_event(&mut self, key: OperationKey, event: &mut Event) {
         if !self.operations.record_event(key, event) {
             return;
         }

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use tracing::field::display;
+use http::HeaderMap;
 use tracing::{info, warn};
 
 use super::log::REQUEST_TARGET;
 use super::metrics::{GaugeGuard, OperationLabels, RequestLabels, RouteMetrics, Status, metrics};
 use super::record_code::RecordCode;
+use super::request_id::RequestId;
 use super::trace::{RequestAttributes, Trace};
 use countersign_protocol::error_code::{Code, Sent};
 
@@ -17,12 +18,13 @@ use countersign_protocol::error_code::{Code, Sent};
 /// header, query, variable or body.
 #[derive(Debug)]
 pub struct Record {
+    pub id: RequestId,
     begun: Instant,
     pub method: &'static str,
     route: Option<Arc<RouteMetrics>>,
     _in_flight: Option<GaugeGuard>,
     pub operation: Option<&'static str>,
-    /// Written for a request that failed.
+    /// The address of the client; `None` on a unix socket.
     pub client_address: Option<SocketAddr>,
     /// The name of the client's token.
     pub token: Option<Arc<str>>,
@@ -33,7 +35,7 @@ pub struct Record {
     /// Whether upstream may have acted, of a request that failed.
     pub sent: Option<Sent>,
     /// AWS's request id.
-    pub request_id: Option<String>,
+    pub aws_request_id: Option<String>,
     /// The text of an error with its causes, for the log only.
     pub error: Option<String>,
     /// The stable name of the cause if AWS rejected the request.
@@ -42,12 +44,25 @@ pub struct Record {
     pub rejection: Option<Box<RecordedRejection>>,
     pub bytes_in: usize,
     pub bytes_out: usize,
+    /// The number of events that the client received, of a subscription.
+    pub events: Option<u64>,
+    /// What ended a subscription that did not fail.
+    pub ended_by: Option<EndedBy>,
     pub signing: Duration,
     pub connect: Duration,
     pub first_byte: Duration,
     /// The span of the request.
     pub trace: Trace,
     is_written: bool,
+}
+
+/// What ended a subscription that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedBy {
+    /// The client stopped it, or closed its connection.
+    Client,
+    Shutdown,
+    Upstream,
 }
 
 /// What is known about a rejection by AWS, beside the name of its cause.
@@ -81,6 +96,7 @@ impl Record {
 
     pub fn new(method: &'static str) -> Self {
         Self {
+            id: RequestId::new(),
             begun: Instant::now(),
             method,
             route: None,
@@ -92,17 +108,26 @@ impl Record {
             status: 0,
             code: None,
             sent: None,
-            request_id: None,
+            aws_request_id: None,
             error: None,
             cause: None,
             rejection: None,
             bytes_in: 0,
             bytes_out: 0,
+            events: None,
+            ended_by: None,
             signing: Duration::ZERO,
             connect: Duration::ZERO,
             first_byte: Duration::ZERO,
             trace: Trace::none(),
             is_written: false,
+        }
+    }
+
+    /// Takes the id that the client sent in `headers`, if there is one.
+    pub fn identify(&mut self, headers: &HeaderMap) {
+        if let Some(id) = RequestId::given(headers) {
+            self.id = id;
         }
     }
 
@@ -156,12 +181,12 @@ impl Record {
             name: self.name.as_deref(),
             status: self.status,
             code: self.code.as_ref().map(RecordCode::as_str),
-            request_id: self.request_id.as_deref(),
+            aws_request_id: self.aws_request_id.as_deref(),
         });
         let rejection = self.rejection.as_deref();
         let is_warning = self.error.is_some() || rejection.is_some();
-        let client_address = self.client_address.filter(|_| is_warning);
-        let client_address = client_address.map(display);
+        let mut id = [0; RequestId::LENGTH];
+        let id = self.id.text(&mut id);
         let millis = |duration: Duration| duration.as_micros() as f64 / 1_000.0;
         macro_rules! line {
             ($level:ident) => {
@@ -175,14 +200,17 @@ impl Record {
                     status = self.status,
                     code = self.code.as_ref().map(RecordCode::as_str),
                     sent = self.code.as_ref().and(self.sent).map(Sent::as_str),
-                    request_id = self.request_id,
+                    request_id = id,
+                    aws_request_id = self.aws_request_id,
                     bytes_in = self.bytes_in,
                     bytes_out = self.bytes_out,
+                    events = self.events,
+                    ended_by = self.ended_by.map(EndedBy::as_str),
                     signing_ms = millis(self.signing),
                     connect_ms = millis(self.connect),
                     first_byte_ms = millis(self.first_byte),
                     total_ms = millis(self.begun.elapsed()),
-                    client_address,
+                    client_address = self.client_address.map(display),
                     error = self.error,
                     cause = self.cause,
                     confidence = rejection.map(|rejection| rejection.confidence.as_str()),
@@ -264,6 +292,16 @@ impl Record {
             let durations = &all.request_duration_seconds;
             let histogram = durations.get_or_create(&labels);
             histogram.observe(took.as_secs_f64());
+        }
+    }
+}
+
+impl EndedBy {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Shutdown => "shutdown",
+            Self::Upstream => "upstream",
         }
     }
 }

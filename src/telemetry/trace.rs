@@ -45,7 +45,7 @@ pub(super) struct RequestAttributes<'a> {
     pub(super) name: Option<&'a str>,
     pub(super) status: u16,
     pub(super) code: Option<&'a str>,
-    pub(super) request_id: Option<&'a str>,
+    pub(super) aws_request_id: Option<&'a str>,
 }
 
 /// The span of one exchange with upstream. It ends when this is dropped.
@@ -135,8 +135,8 @@ impl Trace {
         span.update_name(name.into_iter().flatten().collect::<Vec<_>>().join(" "));
         set(&span, "countersign.route", route);
         set(&span, "error.type", request.code.map(shown));
-        let request_id = request.request_id.map(shown);
-        set(&span, "countersign.aws_request_id", request_id);
+        let aws_request_id = request.aws_request_id.map(shown);
+        set(&span, "countersign.aws_request_id", aws_request_id);
         let operation = request.operation;
         if let Some("query" | "mutation" | "subscription") = operation {
             set(&span, "graphql.operation.type", operation);

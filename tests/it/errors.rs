@@ -335,10 +335,15 @@ fn full_native() -> Value {
     })
 }
 
-/// Removes what `rejections` tests: why AWS rejected the request.
+/// Removes what `rejections` and `request_ids` test: why AWS rejected the request, and its id.
 fn remove_explanation(value: &mut Value) {
     match value {
         Value::Object(members) => {
+            for name in ["extensions", "errorInfo"] {
+                if let Some(Value::Object(added)) = members.get_mut(name) {
+                    added.remove("requestId");
+                }
+            }
             if let Some(Value::Object(extensions)) = members.get_mut("extensions") {
                 for name in ["cause", "confidence", "hint", "denied"] {
                     extensions.remove(name);

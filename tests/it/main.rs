@@ -79,6 +79,7 @@ mod recipes;
 mod reconnect;
 mod redaction;
 mod rejections;
+mod request_ids;
 #[cfg(target_os = "linux")]
 mod signals;
 mod slow;

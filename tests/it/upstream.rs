@@ -576,6 +576,7 @@ async fn hop_by_hop_headers_are_removed_in_both_directions() {
                     upgrade: h2c\r\naccess-control-allow-origin: *\r\n\
                     access-control-expose-headers: *\r\naccess-control-max-age: 1\r\n\
                     access-control-allow-credentials: true\r\nx-amzn-requestid: the-id\r\n\
+                    x-request-id: of-upstream\r\n\
                     set-cookie: a=b\r\ncontent-length: 2\r\n\r\n{}";
     let (peer, mut heard) = answering(response).await;
     let addr = app_before(&peer, &[]).await;
@@ -591,6 +592,10 @@ async fn hop_by_hop_headers_are_removed_in_both_directions() {
         let answer = raw(addr, request.as_bytes()).await;
         let answer_text = format!("{answer:?}");
         assert!(answer_text.contains("the-id"), "{answer_text}");
+        // It is countersign's, as Envoy's is its own.
+        let ids = answer_text.matches("x-request-id: ").count();
+        let has_theirs = answer_text.contains("of-upstream");
+        assert_eq!((ids, has_theirs), (1, false), "{answer_text}");
         for name in [
             "x-their-hop",
             "keep-alive",
