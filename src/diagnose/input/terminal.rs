@@ -1,5 +1,7 @@
 //! Removes what terminals and logs add to a text: colours, line prefixes, indentation, code fences.
 
+use std::borrow::Cow;
+
 use super::literal;
 
 /// The most kinds of prefix that one text has, such as a container's name before a time.
@@ -32,7 +34,10 @@ pub(super) fn clean(text: &str) -> String {
 }
 
 /// Removes ANSI escape sequences: colours, cursor movements, titles and links.
-fn without_escapes(text: &str) -> String {
+fn without_escapes(text: &str) -> Cow<'_, str> {
+    if !text.contains('\u{1b}') {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(char) = chars.next() {
@@ -60,7 +65,7 @@ fn without_escapes(text: &str) -> String {
             _ => {}
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 /// Returns the lines without the prefix of a log, if all lines that are not empty have one of the same
