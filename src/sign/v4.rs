@@ -93,7 +93,7 @@ pub(super) fn sign(
     let time = timestamp(now);
     let date = &time[..8];
     let Scope { region, service } = context.scope;
-    let scope = format!("{date}/{region}/{service}/aws4_request");
+    let scope = [date, region, service, "aws4_request"].join("/");
     let payload = match context.style.payload {
         PayloadSigning::Hashed | PayloadSigning::HashedInHeader => sha256(request.body),
         PayloadSigning::Unsigned => UNSIGNED_PAYLOAD.to_owned(),
@@ -191,10 +191,18 @@ fn in_headers(
     signature: &str,
 ) -> Result<Signed, SignError> {
     let access_key = context.credentials.access_key();
-    let authorization = format!(
-        "{ALGORITHM} Credential={access_key}/{scope}, SignedHeaders={names}, \
-         Signature={signature}"
-    );
+    let parts = [
+        ALGORITHM,
+        " Credential=",
+        access_key,
+        "/",
+        scope,
+        ", SignedHeaders=",
+        names,
+        ", Signature=",
+        signature,
+    ];
+    let authorization = parts.concat();
     let mut headers = Vec::with_capacity(4);
     headers.push((AUTHORIZATION, secret(authorization)?));
     headers.push((HeaderName::from_static(DATE), HeaderValue::try_from(time)?));
@@ -261,7 +269,13 @@ fn canonical_request(
     names: &str,
     payload: &str,
 ) -> String {
-    let mut text = String::with_capacity(512);
+    let lines = headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 2);
+    let parts = [method, path, names, payload];
+    let length = lines.sum::<usize>() + parts.map(str::len).iter().sum::<usize>();
+    // The path and the query may become longer.
+    let mut text = String::with_capacity(length + 64);
     text.push_str(method);
     text.push('\n');
     push_path(&mut text, path);
@@ -362,10 +376,12 @@ fn sha256(bytes: &[u8]) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        out.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    out
 }
 
 #[cfg(test)]
