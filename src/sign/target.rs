@@ -111,6 +111,9 @@ impl PathHandling {
     /// # Errors
     /// [`TargetError::DotSegment`] or [`TargetError::EmptySegment`].
     pub fn apply(self, path: &str) -> Result<Cow<'_, str>, TargetError> {
+        if is_plain(path) {
+            return Ok(Cow::Borrowed(path));
+        }
         let path = match self {
             Self::Keep => return Ok(Cow::Borrowed(path)),
             Self::Collapse => collapse(path),
@@ -124,6 +127,15 @@ impl PathHandling {
             Ok(path)
         }
     }
+}
+
+/// Returns whether a path has neither empty nor dot segments, nor escapes that could become one.
+fn is_plain(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    let is_odd = |pair: &[u8]| matches!(pair, [b'/', b'/' | b'.']);
+    !bytes.starts_with(b".")
+        && !bytes.iter().any(|byte| matches!(byte, b'%' | b'\\'))
+        && !bytes.windows(2).any(is_odd)
 }
 
 fn has_dot_segment(path: &str) -> bool {
