@@ -66,15 +66,10 @@ impl HeaderNames {
 
     /// Returns whether a server may treat `name` as one of the headers.
     pub fn contains(&self, name: &str) -> bool {
-        let mut letters = [0; MAX_NAME];
-        let mut length = 0;
-        for (at, letter) in letters.iter_mut().zip(letters_and_digits(name)) {
-            *at = letter;
-            length += 1;
-        }
-        let same_length = self.by_length.get(length).into_iter().flatten();
-        let letters = letters.get(..length).unwrap_or_default();
-        same_length.into_iter().any(|other| **other == *letters)
+        let letters = || letters_and_digits(name).take(MAX_NAME);
+        let same_length = self.by_length.get(letters().count()).into_iter();
+        let mut same_length = same_length.flatten();
+        same_length.any(|other| letters().eq(other.iter().copied()))
     }
 }
 

@@ -4,11 +4,7 @@
 //! that a client cannot use it to remove a header that countersign adds. Names are compared by their letters
 //! and digits alone, as the most lenient servers do.
 
-use http::header::{
-    ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST,
-    HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 use http::Method;
 
@@ -42,84 +38,80 @@ const REQUEST_SPECIFIC: [&str; 6] = [
     "content-type",
     "pragma",
 ];
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const X_APIGW_API_ID: HeaderName = HeaderName::from_static("x-apigw-api-id");
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// RFC 9110, section 7.6.1.
-static HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    KEEP_ALIVE,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    PROXY_CONNECTION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
+static HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
 ];
 
 /// Never forwarded, regardless of the configuration: countersign sets these headers itself, or they
 /// contain credentials.
-static NEVER_FORWARDED: [HeaderName; 16] = [
-    AUTHORIZATION,
-    CONTENT_LENGTH,
-    EXPECT,
-    HOST,
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("x-amz-content-sha256"),
-    HeaderName::from_static("x-amz-date"),
-    HeaderName::from_static("x-amz-region-set"),
-    HeaderName::from_static("x-amz-security-token"),
-    HeaderName::from_static("x-amz-algorithm"),
-    HeaderName::from_static("x-amz-signature"),
-    HeaderName::from_static("x-amz-credential"),
-    HeaderName::from_static("x-amz-expires"),
-    HeaderName::from_static("x-amz-signedheaders"),
-    HeaderName::from_static("x-countersign-token"),
-    HeaderName::from_static("x-graphql-event-stream-token"),
+static NEVER_FORWARDED: [&str; 16] = [
+    "authorization",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "x-amz-content-sha256",
+    "x-amz-date",
+    "x-amz-region-set",
+    "x-amz-security-token",
+    "x-amz-algorithm",
+    "x-amz-signature",
+    "x-amz-credential",
+    "x-amz-expires",
+    "x-amz-signedheaders",
+    "x-countersign-token",
+    "x-graphql-event-stream-token",
 ];
 
 /// Never relayed to a client: countersign sets these headers itself, or they change how a browser treats
 /// the whole origin, or make it send reports.
-static NEVER_RELAYED: [HeaderName; 19] = [
-    HeaderName::from_static("x-countersign-error"),
-    ALT_SVC,
-    STRICT_TRANSPORT_SECURITY,
-    HeaderName::from_static("nel"),
-    HeaderName::from_static("report-to"),
-    HeaderName::from_static("reporting-endpoints"),
-    HeaderName::from_static("service-worker-allowed"),
-    HeaderName::from_static("timing-allow-origin"),
-    HeaderName::from_static("public-key-pins"),
-    HeaderName::from_static("expect-ct"),
+static NEVER_RELAYED: [&str; 19] = [
+    "x-countersign-error",
+    "alt-svc",
+    "strict-transport-security",
+    "nel",
+    "report-to",
+    "reporting-endpoints",
+    "service-worker-allowed",
+    "timing-allow-origin",
+    "public-key-pins",
+    "expect-ct",
     // These set state that a browser keeps for the origin, which all routes share.
-    HeaderName::from_static("accept-ch"),
-    HeaderName::from_static("critical-ch"),
-    HeaderName::from_static("use-as-dictionary"),
-    HeaderName::from_static("set-login"),
-    HeaderName::from_static("origin-agent-cluster"),
-    HeaderName::from_static("sec-session-registration"),
-    HeaderName::from_static("secure-session-registration"),
-    HeaderName::from_static("sec-session-challenge"),
-    HeaderName::from_static("secure-session-challenge"),
+    "accept-ch",
+    "critical-ch",
+    "use-as-dictionary",
+    "set-login",
+    "origin-agent-cluster",
+    "sec-session-registration",
+    "secure-session-registration",
+    "sec-session-challenge",
+    "secure-session-challenge",
 ];
 
 /// Headers from which some upstreams take the URL to serve, instead of from the request line. Only the
 /// request line was checked.
-static URL_OVERRIDES: [HeaderName; 11] = [
-    HeaderName::from_static("x-envoy-original-path"),
-    HeaderName::from_static("x-http-destinationurl"),
-    HeaderName::from_static("x-http-host-override"),
-    HeaderName::from_static("x-original-host"),
-    HeaderName::from_static("x-original-path"),
-    HeaderName::from_static("x-original-uri"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-override-url"),
-    HeaderName::from_static("x-rewrite-path"),
-    HeaderName::from_static("x-rewrite-uri"),
-    HeaderName::from_static("x-rewrite-url"),
+static URL_OVERRIDES: [&str; 11] = [
+    "x-envoy-original-path",
+    "x-http-destinationurl",
+    "x-http-host-override",
+    "x-original-host",
+    "x-original-path",
+    "x-original-uri",
+    "x-original-url",
+    "x-override-url",
+    "x-rewrite-path",
+    "x-rewrite-uri",
+    "x-rewrite-url",
 ];
 
 /// Adds the length of an empty body if a body has a meaning for the method (RFC 9110, section 8.6). Without
@@ -134,19 +126,24 @@ impl HeaderPolicy {
     /// Returns the policy for `kind`: drops the headers that are dropped by default, except those in
     /// `forward`, and the headers in `drop`.
     pub fn new(kind: UpstreamKind, forward: &[HeaderName], drop: Vec<HeaderName>) -> Self {
-        let default: &[HeaderName] = match kind {
+        let default = match kind {
             // AppSync may prefer an API key to the signature.
-            UpstreamKind::Graphql | UpstreamKind::Events => &[COOKIE, X_API_KEY],
+            UpstreamKind::Graphql | UpstreamKind::Events => ["cookie", "x-api-key"],
             // `x-apigw-api-id` selects one of the private APIs behind a VPC endpoint.
-            UpstreamKind::Http => &[COOKIE, X_APIGW_API_ID],
+            UpstreamKind::Http => ["cookie", "x-apigw-api-id"],
         };
-        let default = default.iter().chain(&URL_OVERRIDES);
-        let dropped = default.filter(|name| !forward.iter().any(|other| is_same(other, name)));
-        let chosen = dropped.chain(&drop);
-        let drops_trace = chosen.clone().any(|name| is_same(name, &TRACEPARENT));
-        let all = HOP_BY_HOP.iter().chain(&NEVER_FORWARDED).chain(chosen);
+        let default = default.into_iter().chain(URL_OVERRIDES);
+        let is_forwarded = |name: &str| {
+            let mut forward = forward.iter();
+            forward.any(|other| is_same_header(other.as_str(), name))
+        };
+        let dropped = default.filter(|name| !is_forwarded(name));
+        let chosen = dropped.chain(drop.iter().map(HeaderName::as_str));
+        let is_trace = |name| is_same_header(name, TRACEPARENT.as_str());
+        let drops_trace = chosen.clone().any(is_trace);
+        let all = HOP_BY_HOP.into_iter().chain(NEVER_FORWARDED).chain(chosen);
         Self {
-            drop: HeaderNames::new(all.map(HeaderName::as_str)),
+            drop: HeaderNames::new(all),
             drops_trace,
             forward: forward.to_vec(),
             keeps_forwarded: false,
@@ -172,29 +169,26 @@ impl HeaderPolicy {
     /// Removes the headers that must not be forwarded. [`Upstream::send`](super::Upstream::send) selects
     /// the remaining headers to sign, and sends the others unsigned.
     pub fn filter_request(&self, headers: &mut HeaderMap) {
-        self.filter_handshake(headers);
-        // This is not a WebSocket handshake, and `Sec-WebSocket-Protocol` may contain a token.
+        let listed = listed_by_connection(headers);
         remove_if(headers, |name| {
-            has_header_prefix(name.as_str(), "sec-websocket")
+            // This is not a WebSocket handshake, and `Sec-WebSocket-Protocol` may contain a token.
+            let is_handshake = has_header_prefix(name, "sec-websocket");
+            is_handshake || self.drops(name) || is_one_of(&listed, name)
         });
     }
 
     /// Filters the headers of a WebSocket handshake: does the same, but keeps `Sec-WebSocket-*`.
     pub fn filter_handshake(&self, headers: &mut HeaderMap) {
-        remove_hop_by_hop(headers);
-        remove_if(headers, |name| self.drops(name));
+        let listed = listed_by_connection(headers);
+        remove_if(headers, |name| self.drops(name) || is_one_of(&listed, name));
     }
 
-    fn drops(&self, name: &HeaderName) -> bool {
-        let text = name.as_str();
-        if self.drop.contains(text) {
+    fn drops(&self, name: &str) -> bool {
+        if self.drop.contains(name) || (!self.keeps_forwarded && forwarded_header(name).is_some()) {
             return true;
         }
-        if !self.keeps_forwarded && forwarded_header(text).is_some() {
-            return true;
-        }
-        let is_kept = self.keeps_odd || self.forward.contains(name);
-        is_odd_header(text) && (!is_kept || is_method_override(text))
+        let is_kept = || self.keeps_odd || self.forward.iter().any(|other| other == name);
+        is_odd_header(name) && (!is_kept() || is_method_override(name))
     }
 
     /// Adds the trace context of `span`, unless the route drops `traceparent`.
@@ -209,7 +203,6 @@ impl HeaderPolicy {
     pub fn filter_session(&self, headers: &mut HeaderMap) {
         self.filter_request(headers);
         remove_if(headers, |name| {
-            let name = name.as_str();
             let mut specific = REQUEST_SPECIFIC.iter();
             let is_from_browser = name
                 .strip_prefix("sec")
@@ -221,33 +214,38 @@ impl HeaderPolicy {
 
 /// Removes the response headers that must not be relayed to the client.
 pub fn filter_response_headers(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
+    let listed = listed_by_connection(headers);
     remove_if(headers, |name| {
-        NEVER_RELAYED.contains(name) || name.as_str().starts_with("access-control-")
+        let is_cors = name.starts_with("access-control-");
+        is_cors
+            || HOP_BY_HOP.contains(&name)
+            || NEVER_RELAYED.contains(&name)
+            || is_one_of(&listed, name)
     });
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let mut listed: Vec<HeaderName> = Vec::new();
-    for value in headers.get_all(CONNECTION) {
-        let names = value.to_str().unwrap_or_default().split(',');
-        listed.extend(names.filter_map(|name| name.trim().parse().ok()));
-    }
-    remove_if(headers, |name| {
-        HOP_BY_HOP.contains(name) || listed.iter().any(|other| is_same(name, other))
-    });
+/// Returns the names that `Connection` lists, beside those that are removed anyway.
+fn listed_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(CONNECTION).iter();
+    let values = values.filter_map(|value| value.to_str().ok());
+    let names = values.flat_map(|value| value.split(',')).map(str::trim);
+    let is_usual =
+        |name: &str| name.eq_ignore_ascii_case("keep-alive") || name.eq_ignore_ascii_case("close");
+    let names = names.filter(|name| !is_usual(name));
+    names.filter_map(|name| name.parse().ok()).collect()
 }
 
-fn remove_if(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
-    let names = headers.keys().filter(|name| is_removed(name));
+fn is_one_of(names: &[HeaderName], name: &str) -> bool {
+    let mut names = names.iter();
+    names.any(|other| is_same_header(other.as_str(), name))
+}
+
+fn remove_if(headers: &mut HeaderMap, is_removed: impl Fn(&str) -> bool) {
+    let names = headers.keys().filter(|name| is_removed(name.as_str()));
     let found: Vec<HeaderName> = names.cloned().collect();
     for name in found {
         headers.remove(name);
     }
-}
-
-fn is_same(name: &HeaderName, other: &HeaderName) -> bool {
-    is_same_header(name.as_str(), other.as_str())
 }
 
 /// Removes all but the first `Content-Type`, and returns whether to sign it. It is signed only if there is

@@ -1,5 +1,7 @@
 //! Tests which headers of requests and responses remain after filtering.
 
+use http::header::{AUTHORIZATION, COOKIE};
+
 use super::*;
 
 fn map(names: &[(&str, &str)]) -> HeaderMap {
