@@ -1,7 +1,9 @@
 //! Recognizes requests of browsers, and rejects those that a web page can cause without a preflight.
 
 use countersign_protocol::graphql::shown;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, ORIGIN, UPGRADE_INSECURE_REQUESTS};
+use http::header::{
+    CONTENT_TYPE, HeaderMap, HeaderName, ORIGIN, REFERER, UPGRADE_INSECURE_REQUESTS,
+};
 use http::{Method, Request};
 
 use super::{Cors, Refusal};
@@ -63,8 +65,19 @@ static PURPOSES: [HeaderName; 4] = [
     HeaderName::from_static("x-purpose"),
     HeaderName::from_static("x-moz"),
 ];
+/// Headers by which browsers are recognized, beside [`PURPOSES`] and those that begin with `sec-`.
+static OTHERS: [HeaderName; 3] = [ORIGIN, REFERER, UPGRADE_INSECURE_REQUESTS];
 const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 const SPECULATIVE: [&str; 3] = ["prefetch", "prerender", "preview"];
+
+/// Returns whether the request has none of the headers by which this module and the guard recognize a
+/// browser's request, so that nothing is left to check.
+pub(super) fn has_no_header_of_browsers(headers: &HeaderMap) -> bool {
+    let is_of_browser = |name: &HeaderName| {
+        name.as_str().starts_with("sec-") || OTHERS.contains(name) || PURPOSES.contains(name)
+    };
+    !headers.keys().any(is_of_browser)
+}
 
 /// Requires fetch metadata to be well formed. Browsers send each header at most once.
 pub(super) fn check_metadata(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -265,6 +278,25 @@ mod tests {
             expected,
             "{method} {headers:?}"
         );
+    }
+
+    #[test]
+    fn every_header_that_is_checked_is_one_of_browsers() {
+        let checked = [
+            &SEC_FETCH_DEST,
+            &SEC_FETCH_MODE,
+            &SEC_FETCH_SITE,
+            &SEC_FETCH_USER,
+            &SEC_SPECULATION_TAGS,
+            &SEC_PURPOSE,
+        ];
+        for name in checked.into_iter().chain(&PURPOSES).chain(&OTHERS) {
+            let mut headers = HeaderMap::new();
+            headers.insert("accept", "x".parse().unwrap());
+            assert!(has_no_header_of_browsers(&headers));
+            headers.insert(name, "x".parse().unwrap());
+            assert!(!has_no_header_of_browsers(&headers), "{name}");
+        }
     }
 
     #[test]

@@ -83,6 +83,20 @@ impl Scheme {
     }
 }
 
+/// Returns whether the value of a `Host` header is a loopback name as most clients send it, with or without
+/// a port. Most requests need no more to be parsed.
+pub(super) fn is_usual_host(text: &str) -> bool {
+    let names = ["localhost", "127.0.0.1", "[::1]"];
+    let port = names.iter().find_map(|name| text.strip_prefix(name));
+    port.is_some_and(|port| match port.strip_prefix(':') {
+        Some(digits) => {
+            (1..=4).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+                || digits.len() == 5 && digits.parse::<u16>().is_ok()
+        }
+        None => port.is_empty(),
+    })
+}
+
 fn ip(host: &str) -> Option<IpAddr> {
     let bare = match host.strip_prefix('[') {
         Some(rest) => rest.strip_suffix(']')?,

@@ -26,6 +26,7 @@ pub use browser::{
 };
 pub use cors::Cors;
 use countersign_protocol::graphql::shown;
+use host::is_usual_host;
 pub use host::{HostName, Scheme};
 use http::Request;
 use http::header::{
@@ -164,13 +165,16 @@ impl Guard {
         if self.config.requires_certificate && is_plain_tcp {
             return Err(Refusal::CertificateMissing);
         }
+        if browser::has_no_header_of_browsers(headers) {
+            return Ok(Cors::NoOrigin);
+        }
         browser::check_metadata(headers)?;
         let cors = match headers.get(ORIGIN) {
-            Some(_) => self.check_origin(headers, &host, scheme)?,
+            Some(_) => self.check_origin(headers, host, scheme)?,
             None if browser::is_page_for_every_site(request, navigations) => Cors::NoOrigin,
             None => {
                 browser::check_site(headers)?;
-                self.check_referer(headers, &host, scheme)?;
+                self.check_referer(headers, host, scheme)?;
                 Cors::NoOrigin
             }
         };
@@ -203,23 +207,30 @@ impl Guard {
         }
     }
 
-    /// Checks `Host`, and returns it in lower case with its port.
-    fn check_host(&self, headers: &HeaderMap, local: LocalAddress) -> Result<String, Refusal> {
+    /// Checks `Host`, and returns it with its port.
+    fn check_host<'h>(
+        &self,
+        headers: &'h HeaderMap,
+        local: LocalAddress,
+    ) -> Result<&'h str, Refusal> {
         let mut values = headers.get_all(HOST).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
             return Err(Refusal::HostMalformed);
         };
         let text = value.to_str().map_err(|_| Refusal::HostMalformed)?;
         let own = match local {
-            LocalAddress::Unix => return Ok(text.to_ascii_lowercase()),
+            LocalAddress::Unix => return Ok(text),
             LocalAddress::Tcp(ip) => ip.to_canonical(),
         };
+        if is_usual_host(text) {
+            return Ok(text);
+        }
         let host = HostName::from_header(text).ok_or(Refusal::HostMalformed)?;
         let allowed = host.is_loopback_name()
             || host.is_canonical_literal_of(own)
             || self.config.allow_hosts.contains(&host);
         if allowed {
-            Ok(text.to_ascii_lowercase())
+            Ok(text)
         } else {
             Err(Refusal::HostNotAllowed(shown(text)))
         }
