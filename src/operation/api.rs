@@ -66,6 +66,11 @@ impl AppSyncApi {
         })
     }
 
+    /// Returns where queries, mutations and publishes go.
+    pub fn target(&self) -> &RequestTarget {
+        &self.target
+    }
+
     /// Returns which of a client's headers go upstream.
     pub fn policy(&self) -> &HeaderPolicy {
         &self.policy

@@ -9,7 +9,7 @@ use http::response::Parts;
 
 use crate::realtime::REDACTION;
 use crate::telemetry::Record;
-use crate::upstream::{Explanation, ForeignPage, first_line, one_line, rejection};
+use crate::upstream::{ERROR_TYPE, Explanation, ForeignPage, first_line, one_line, rejection};
 
 /// A response of AppSync with an error status, or that is not JSON.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl<'a> ErrorResponse<'a> {
         let Parts {
             status, headers, ..
         } = head;
-        let kind = headers.get("x-amzn-errortype");
+        let kind = headers.get(&ERROR_TYPE);
         let kind = kind.and_then(|value| value.to_str().ok());
         let rejected = rejection(*status, kind, text);
         let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();

@@ -6,11 +6,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::graphql::OperationKind;
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 
 use crate::sign::{RequestTarget, redact};
 use crate::telemetry::{Record, RecordCode};
-use crate::upstream::{self, HeaderPolicy, Repeat, ResponseBody, Timing, Upstream};
+use crate::upstream::{self, ERROR_TYPE, HeaderPolicy, Repeat, ResponseBody, Timing, Upstream};
+
+/// The header with AWS's id of the request.
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 /// A request whose headers may go upstream.
 #[derive(Debug)]
@@ -101,14 +104,14 @@ pub fn record_timing(timing: &Timing, record: &mut Record) {
 
 /// Records the id and the error type that AWS gave the request.
 pub fn record_response(headers: &HeaderMap, record: &mut Record) {
-    let text = |name: &str| {
+    let text = |name: &HeaderName| {
         let value: Option<&HeaderValue> = headers.get(name);
         value
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned)
     };
-    record.aws_request_id = text("x-amzn-requestid");
-    record.code = text("x-amzn-errortype").map(RecordCode::Upstream);
+    record.aws_request_id = text(&REQUEST_ID);
+    record.code = text(&ERROR_TYPE).map(RecordCode::Upstream);
 }
 
 // === impl Progress ===

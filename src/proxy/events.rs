@@ -24,7 +24,7 @@ use super::request_body;
 use super::stream::{begin, not_opened};
 use crate::operation::{RequestedOperation, UpstreamRequest};
 use crate::session::StreamOperation;
-use crate::sign::{RequestTarget, decode};
+use crate::sign::decode;
 use crate::telemetry::Record;
 use crate::upstream::Repeat;
 
@@ -77,11 +77,10 @@ async fn publish(
     let json = HeaderValue::from_static(Media::Json.as_str());
     headers.insert(CONTENT_TYPE, json.clone());
     headers.insert(ACCEPT, json);
-    let target = RequestTarget::new(&call.route.upstream.endpoint().path, None)?;
     let request = UpstreamRequest {
         name: "POST",
         method: Method::POST,
-        target: &target,
+        target: call.api.target(),
         headers,
         body,
         repeat: Repeat::Never,

@@ -26,7 +26,6 @@ use super::parameters::operation_from_query;
 use super::relay_graphql::relay_graphql;
 use super::{batch, request_body, sse_single, stream};
 use crate::operation::{RequestedOperation, UpstreamRequest};
-use crate::sign::RequestTarget;
 use crate::telemetry::Record;
 use crate::upstream::Repeat;
 
@@ -156,13 +155,12 @@ async fn run_once(
     if is_strict {
         headers.remove(ACCEPT_ENCODING);
     }
-    let target = RequestTarget::new(&call.route.upstream.endpoint().path, None)?;
     let body = inspected.into_body();
     call.api.check_filters(&body);
     let request = UpstreamRequest {
         name: "POST",
         method: Method::POST,
-        target: &target,
+        target: call.api.target(),
         headers,
         body,
         repeat,

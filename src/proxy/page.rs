@@ -35,16 +35,19 @@ pub(super) fn is_asked_for<B>(
         None => path == "/",
         Some(located) => is_own_path(&located.route, path),
     };
+    has_page && is_read(request, accept) && !has_operation(request)
+}
+
+fn has_operation<B>(request: &Request<B>) -> bool {
     let query = request.uri().query().unwrap_or_default();
     let mut names = query
         .split('&')
         .map(|pair| pair.split('=').next().unwrap_or_default());
     // A stream of GraphQL over SSE is opened without a query.
-    let has_operation = names.any(|name| PARAMETERS.contains(&name))
+    names.any(|name| PARAMETERS.contains(&name))
         || request
             .headers()
-            .contains_key("x-graphql-event-stream-token");
-    has_page && is_read(request, accept) && !has_operation
+            .contains_key("x-graphql-event-stream-token")
 }
 
 /// Returns whether a browser would show the response: a `GET` that prefers HTML.

@@ -76,7 +76,7 @@ fn record_rejection(head: &Parts, body: &str, record: &mut Record) {
 
 /// Returns whether AWS marks the response as its own error.
 pub(super) fn is_of_aws(headers: &HeaderMap) -> bool {
-    headers.contains_key("x-amzn-errortype")
+    headers.contains_key(&upstream::ERROR_TYPE)
 }
 
 /// Reads a response to its end, or until it is clear that it is not a rejection.

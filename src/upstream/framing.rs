@@ -4,7 +4,7 @@
 //! beside the chunked coding, or one with several values, were relayed, the client could read another
 //! length.
 
-use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::{Response, StatusCode};
 
 /// Why the end of a response body cannot be determined.
@@ -66,7 +66,9 @@ pub(super) fn normalize<B>(response: &mut Response<B>) -> Result<NormalizedFrami
         });
     }
     let is_list = headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some();
-    if let Some(length) = length(headers)? {
+    if let Some(length) = length(headers)?
+        && (is_list || !is_shortest(headers))
+    {
         headers.insert(CONTENT_LENGTH, length.into());
     }
     Ok(NormalizedFraming {
@@ -99,6 +101,15 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, FramingError> {
         found = Some(length);
     }
     Ok(found)
+}
+
+/// Returns whether the length is one number without leading zeros.
+fn is_shortest(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_LENGTH).map(HeaderValue::as_bytes);
+    value.is_some_and(|digits| match digits {
+        [b'0', _, ..] => false,
+        digits => digits.iter().all(u8::is_ascii_digit),
+    })
 }
 
 /// Parses a number that consists of digits only, because `str::parse` also accepts a sign.

@@ -47,7 +47,9 @@ pub use inspect_tls::TlsInspection;
 pub use pool::UpstreamBody;
 pub use proxy_rules::ProxyRules;
 pub use read_to_end::read_to_end;
-pub use rejection::{MAX_REJECTION, Rejection, Renewals, may_be_rejection, rejection, server_time};
+pub use rejection::{
+    ERROR_TYPE, MAX_REJECTION, Rejection, Renewals, may_be_rejection, rejection, server_time,
+};
 pub use repeat::Repeat;
 pub use response_body::ResponseBody;
 pub use websocket::{Handshake, Socket};

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use countersign_protocol::error_code::Code;
 use countersign_protocol::rejection;
 use http::StatusCode;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
 
 use crate::diagnose::parse_time;
 
@@ -55,6 +55,8 @@ impl Renewals {
     }
 }
 
+/// The header with which AWS marks a response as its own error, and names the error's type.
+pub static ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 /// The longest rejection by AWS; longer responses are an application's own.
 pub const MAX_REJECTION: usize = 256 * 1024;
 /// A text that AWS did not mark as its error, and that names no reason in its first bytes, is an
@@ -99,14 +101,14 @@ pub(super) fn is_rejection_status(status: StatusCode) -> bool {
 
 /// Returns the error type with which AWS marks a response as its own error.
 pub(super) fn error_type(headers: &HeaderMap) -> Option<&str> {
-    headers.get("x-amzn-errortype")?.to_str().ok()
+    headers.get(&ERROR_TYPE)?.to_str().ok()
 }
 
 /// Returns whether a response may be a rejection by AWS, given the first bytes of its body. A response that
 /// AWS marks as its own error is one at any status. The others are short, not compressed, and JSON or
 /// XML that begins as AWS's errors do, or a page of a server of AWS in front of the API.
 pub fn may_be_rejection(status: StatusCode, headers: &HeaderMap, start: &[u8]) -> bool {
-    if headers.contains_key("x-amzn-errortype") {
+    if headers.contains_key(&ERROR_TYPE) {
         return true;
     }
     if !is_rejection_status(status) {
