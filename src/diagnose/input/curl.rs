@@ -368,12 +368,12 @@ impl Command {
             separator = '&';
         }
         let method = match &self.method {
-            Some(method) => method.clone(),
-            None if self.is_head => "HEAD".to_owned(),
-            None if self.is_get => "GET".to_owned(),
-            None if self.is_upload => "PUT".to_owned(),
-            None if has_data => "POST".to_owned(),
-            None => "GET".to_owned(),
+            Some(method) if !method.is_empty() => method.clone(),
+            _ if self.is_head => "HEAD".to_owned(),
+            _ if self.is_get => "GET".to_owned(),
+            _ if self.is_upload => "PUT".to_owned(),
+            _ if has_data => "POST".to_owned(),
+            _ => "GET".to_owned(),
         };
         let has_body = has_data && !self.is_get;
         self.default_headers(has_body);

@@ -91,6 +91,7 @@ fn request(json: &Value) -> Option<Request> {
         headers.insert(0, ("host".to_owned(), host));
     }
     let method = json.get("method").and_then(Value::as_str);
+    let method = method.filter(|method| !method.is_empty());
     let method = method.unwrap_or("GET").to_ascii_uppercase();
     Some(Request {
         body: body(json, &method),

@@ -119,7 +119,7 @@ impl<'a> ReadHead<'a> {
         let (mut all, body) = http_text::headers(text);
         let mut take = |name: &str| {
             let at = all.iter().position(|(known, _)| known == name)?;
-            Some(all.remove(at).1)
+            Some(all.remove(at).1).filter(|value| !value.is_empty())
         };
         let (method, target) = (take(":method")?, take(":path")?);
         let (host, _) = (take(":authority"), take(":scheme"));

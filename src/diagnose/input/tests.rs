@@ -187,6 +187,7 @@ fn requests_are_read_from_http_text() {
     check_request(text, "POST /x", "host: h | x: 1", Some("{}"));
     let text = ":authority: h\n:method: POST\n:path: /x\n:scheme: https\nx: 1\n\n{}";
     check_request_pseudo(text);
+    assert!(read_request(&text.replace("POST", "")).is_err());
     // The length decides whether a newline at the end is sent.
     let text = "POST /x HTTP/1.1\nhost: h\ncontent-length: 3\n\n{}\n";
     check_request(text, "POST /x", "host: h | content-length: 3", Some("{}\n"));
@@ -218,6 +219,12 @@ fn requests_are_read_from_curl_commands() {
         check_request(command, line, headers, Some(body));
     };
     let form = "content-type: application/x-www-form-urlencoded";
+    check(
+        "curl https://h/a -X ''",
+        "GET /a",
+        "host: h | accept: */*",
+        "",
+    );
     check(
         "curl https://h/a?b=1#c",
         "GET /a?b=1",
@@ -318,6 +325,8 @@ fn requests_are_read_from_har_and_json() {
     let one = entry(403, "/x?y=z").to_string();
     check_request(&one, "POST /x?y=z", "host: h | A: b", Some("{\"a\":1}"));
     check_answer(&one, Some(403));
+    let without_method = r#"{"method":"","url":"https://h/x"}"#;
+    check_request(without_method, "GET /x", "host: h", Some(""));
     let fetch = r#"{"method":"put","url":"https://h/x","headers":{"A":"b"},"body":"c"}"#;
     check_request(fetch, "PUT /x", "host: h | A: b", Some("c"));
     let frame = r#"{"id":"1","type":"start","payload":{"data":"{}"}}"#;
