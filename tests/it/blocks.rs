@@ -252,11 +252,14 @@ fn commands(text: &str) -> Vec<Vec<String>> {
     commands
 }
 
+/// The names and values of environment variables.
+type Variables = Vec<(String, String)>;
+
 /// Returns the arguments of countersign in a command, and the variables before it.
-fn arguments(command: &[String]) -> Option<(Vec<String>, Vec<(String, String)>)> {
+fn arguments(command: &[String]) -> Option<(Vec<String>, Variables)> {
     let is_variable = |word: &&String| !word.starts_with('-') && word.contains('=');
     let variables = command.iter().take_while(is_variable);
-    let variables: Vec<_> = variables
+    let variables: Variables = variables
         .map(|word| word.split_once('=').unwrap())
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
