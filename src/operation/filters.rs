@@ -14,14 +14,14 @@ pub(super) struct SubscriptionFilters(Arc<Mutex<LiveFilters>>);
 #[derive(Debug)]
 pub(super) struct LiveFilter {
     filters: SubscriptionFilters,
-    filter: SubscriptionFilter,
+    filter: Arc<SubscriptionFilter>,
 }
 
 impl SubscriptionFilters {
     /// Adds the subscription with this `data`, if it has arguments.
     pub(super) fn subscribed(&self, data: &str) -> Option<LiveFilter> {
         let filter = SubscriptionFilter::read(data)?;
-        self.0.lock().add(filter.clone());
+        let filter = self.0.lock().add(filter);
         Some(LiveFilter {
             filters: self.clone(),
             filter,

@@ -123,7 +123,9 @@ impl<R: Reports> Driver<R> {
     pub(super) async fn run(mut self) -> ConnectionEnd {
         let signed_at = Instant::now();
         let connector = Arc::clone(&self.connector);
-        let ending = match self.handling_commands(connector.open()).await {
+        // On the heap, because the futures of the dial are large, and connections live long.
+        let opening = Box::pin(connector.open());
+        let ending = match self.handling_commands(opening).await {
             Ok(socket) => self.drive(socket).await,
             Err(ending) => ending,
         };
@@ -131,7 +133,7 @@ impl<R: Reports> Driver<R> {
         let ConnectionEnd::Refused(_, errors) = &ending else {
             return ending;
         };
-        let renewing = connector.renew(&refused, signed_at);
+        let renewing = Box::pin(connector.renew(&refused, signed_at));
         match self.handling_commands(renewing).await {
             Ok(true) => ConnectionEnd::Refused(Refusal::Renewed, errors.clone()),
             Ok(false) => {
@@ -405,5 +407,22 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pool::Reporter;
+    use super::*;
+
+    /// Returns the size of the future that a function returns.
+    fn future_size<A, F>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn open_connections_do_not_keep_the_memory_of_their_dials() {
+        let size = future_size(Driver::<Reporter>::run);
+        assert!(size <= 6 * 1024, "{size} bytes");
     }
 }

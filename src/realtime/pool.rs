@@ -64,7 +64,7 @@ struct PoolState {
 }
 
 /// Passes one connection's reports to its pool.
-struct Reporter {
+pub(super) struct Reporter {
     pool: Arc<PoolInner>,
     id: ConnectionId,
 }
@@ -229,7 +229,8 @@ impl PoolInner {
             id,
         };
         let connector = Arc::clone(&self.connector);
-        let running = Driver::new(connector, self.config, reporter, commands).run();
+        // On the heap, because the futures around it would contain it several times.
+        let running = Box::pin(Driver::new(connector, self.config, reporter, commands).run());
         let pool = Arc::clone(self);
         let task = caught(Task::Realtime, async move {
             let ended = caught(Task::Realtime, running).await;

@@ -252,6 +252,10 @@ impl<S: AsyncRead + Peer + Unpin> AsyncRead for ClientStream<S> {
                 this.wait.close();
                 Poll::Ready(Err(reason))
             }
+            Poll::Pending if this.state.is_upgraded() => {
+                this.wait.end_all();
+                Poll::Pending
+            }
             Poll::Pending => {
                 this.wait.end();
                 Poll::Pending

@@ -96,10 +96,56 @@ impl RequestWait {
         self.current = None;
     }
 
+    /// Ends all waits because the connection was upgraded. The timer would keep the memory of the
+    /// connection's task, which it wakes, long after the task has ended.
+    pub(super) fn end_all(&mut self) {
+        self.current = None;
+        self.deadline = Deadline::default();
+    }
+
     /// Ends the wait because the connection closes.
     pub(super) fn close(&mut self) {
         if let Some(wait) = self.current.take() {
             wait.candidate.close();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::{Wake, Waker};
+
+    use super::*;
+
+    struct ConnectionTask;
+
+    impl Wake for ConnectionTask {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[tokio::test]
+    async fn upgraded_connection_does_not_keep_its_task() {
+        let config = ServerConfig {
+            connections: 1,
+            in_flight: 1,
+            buffered: 0,
+            buffered_connection: 0,
+            request_head: 0,
+            request_head_timeout: Duration::from_secs(10),
+            idle_client: Duration::from_secs(10),
+            write: Duration::from_secs(10),
+        };
+        let task = Arc::new(ConnectionTask);
+        let waker = Waker::from(Arc::clone(&task));
+        let mut wait = RequestWait::new(&config, Evictions::default());
+        let mut context = Context::from_waker(&waker);
+        assert!(wait.poll(&mut context, 0, Head::Awaited).is_pending());
+        drop(waker);
+        // The timer outlives each wait.
+        wait.end();
+        assert_eq!(Arc::strong_count(&task), 2);
+        wait.end_all();
+        assert_eq!(Arc::strong_count(&task), 1);
     }
 }

@@ -114,7 +114,7 @@ impl Sessions {
 
     /// Serves a socket once it is upgraded, in the client protocol that `protocol` names.
     pub fn serve(&self, upgrade: OnUpgrade, protocol: Option<&'static str>, client: SessionClient) {
-        let context = self.context("WS", protocol.unwrap_or("none"), client);
+        let context = Arc::new(self.context("WS", protocol.unwrap_or("none"), client));
         let served = websocket::serve(context, upgrade, protocol);
         self.tasks.spawn(caught(Task::Socket, served));
     }

@@ -52,18 +52,21 @@ enum Running {
         id: RequestId,
         _task: AbortOnDropHandle<()>,
     },
-    Subscription {
-        /// The span of the start, until upstream has confirmed the subscription.
-        span: Option<UpstreamSpan>,
-        record: Box<Record>,
-        /// Counts the subscription.
-        _live: GaugeGuard,
-        /// Cancelled when upstream has confirmed the subscription.
-        started: CancellationToken,
-        _subscription: LiveSubscription,
-    },
+    /// On the heap, because the map has room for more operations than most clients have.
+    Subscription(Box<RunningSubscription>),
     /// The operation was not sent, and its error waits in the outbox.
     NotAdmitted,
+}
+
+struct RunningSubscription {
+    /// The span of the start, until upstream has confirmed the subscription.
+    span: Option<UpstreamSpan>,
+    record: Record,
+    /// Counts the subscription.
+    _live: GaugeGuard,
+    /// Cancelled when upstream has confirmed the subscription.
+    started: CancellationToken,
+    _subscription: LiveSubscription,
 }
 
 /// How long a query or mutation waits until the subscriptions that its client started before are
@@ -126,7 +129,7 @@ impl Operations {
             }
             OperationKind::Query | OperationKind::Mutation => {
                 let starting = self.running.values().filter_map(|running| match running {
-                    Running::Subscription { started, .. } => Some(started.clone()),
+                    Running::Subscription(subscription) => Some(subscription.started.clone()),
                     Running::Request { .. } | Running::NotAdmitted => None,
                 });
                 let starting: Vec<CancellationToken> = starting.collect();
@@ -185,13 +188,13 @@ impl Operations {
         let Some(running) = self.running.get_mut(&key) else {
             return false;
         };
-        if let Running::Subscription {
-            span,
-            record,
-            started,
-            ..
-        } = running
-        {
+        if let Running::Subscription(subscription) = running {
+            let RunningSubscription {
+                span,
+                record,
+                started,
+                ..
+            } = &mut **subscription;
             match event {
                 // A resumed subscription is confirmed again.
                 Event::Started if started.is_cancelled() => return false,
@@ -251,13 +254,13 @@ impl Operations {
 
     /// Removes an operation, which stops it, and writes its record.
     fn end(&mut self, key: OperationKey, by: EndedBy) {
-        if let Some(Running::Subscription {
-            span,
-            mut record,
-            started,
-            ..
-        }) = self.running.remove(&key)
-        {
+        if let Some(Running::Subscription(subscription)) = self.running.remove(&key) {
+            let RunningSubscription {
+                span,
+                mut record,
+                started,
+                ..
+            } = *subscription;
             started.cancel();
             if let (Some(span), Some(code)) = (span, &record.code) {
                 span.end(record.steps(), Err(code.as_str()));
@@ -284,7 +287,8 @@ impl Operations {
                     let error = GraphqlError::coded(message, Code::ShuttingDown, Sent::Maybe);
                     failed_requests.push((*key, Event::Error(vec![identified(error, id)])));
                 }
-                Running::Subscription { record, .. } => {
+                Running::Subscription(subscription) => {
+                    let record = &mut subscription.record;
                     record.code = Some(Code::ShuttingDown.into());
                     record.sent = Some(Sent::Maybe);
                 }
@@ -339,13 +343,14 @@ impl Operations {
             Ok(started) => started,
             Err(error) => return self.refuse(key, error.code(), error.to_string(), record),
         };
-        let running = Running::Subscription {
+        let subscription = RunningSubscription {
             span: Some(span),
-            record: Box::new(record),
+            record,
             _live: GaugeGuard::new(&self.context.metrics().subscriptions),
             started: CancellationToken::new(),
             _subscription: subscription,
         };
+        let running = Running::Subscription(Box::new(subscription));
         self.running.insert(key, running);
     }
 
@@ -435,9 +440,10 @@ impl Operations {
 impl Drop for Operations {
     fn drop(&mut self) {
         for running in self.running.values_mut() {
-            if let Running::Subscription { record, .. } = running
+            if let Running::Subscription(subscription) = running
                 && std::thread::panicking()
             {
+                let record = &mut subscription.record;
                 record.code.get_or_insert(Code::Internal.into());
                 record.sent.get_or_insert(Sent::Maybe);
             }

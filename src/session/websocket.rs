@@ -61,7 +61,7 @@ const CLOSED_PING: Duration = Duration::from_secs(60);
 
 /// Serves a socket once it is upgraded, in the client protocol that `protocol` names.
 pub(super) async fn serve(
-    context: SessionContext,
+    context: Arc<SessionContext>,
     upgrade: OnUpgrade,
     protocol: Option<&'static str>,
 ) {
@@ -77,10 +77,10 @@ pub(super) async fn serve(
     };
     let (outbox, inbox) = outbox(config.outbox, Arc::clone(&context.budget));
     let documents = context.documents.clone();
-    let context = Arc::new(context);
     // The context counts the connection until the socket is closed.
     let _counted = Arc::clone(&context);
-    let session = Session {
+    // On the heap, because the future of `run` would contain it twice.
+    let session = Box::new(Session {
         dialect: websocket(protocol, Instant::now(), times, config.limits(), documents),
         operations: Operations::new(Arc::clone(&context), outbox),
         admission: context.admission.clone(),
@@ -92,7 +92,7 @@ pub(super) async fn serve(
         deadline: Deadline::default(),
         is_draining: false,
         has_expired: false,
-    };
+    });
     match caught(Task::Socket, session.run(&mut link)).await {
         Ok(End::Close(close)) => link.close(close).await,
         Ok(End::Gone) => {}
@@ -112,7 +112,7 @@ pub(super) async fn close(upgrade: OnUpgrade, close: Close) {
 }
 
 impl Session {
-    async fn run(mut self, link: &mut Link) -> End {
+    async fn run(mut self: Box<Self>, link: &mut Link) -> End {
         loop {
             if let Err(end) = self.step(link).await {
                 // The operations end before the close frame is written, because the client may delay
@@ -360,5 +360,21 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the size of the future that a function returns.
+    fn future_size<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn sessions_of_idle_sockets_are_small() {
+        let size = future_size(serve) + size_of::<Session>();
+        assert!(size <= 2 * 1024, "{size} bytes");
     }
 }

@@ -199,7 +199,8 @@ impl HeaderPolicy {
     }
 
     /// Filters the headers of the request that opened a session, to send them with each of its operations.
-    /// Also removes the headers that describe only that request.
+    /// Also removes the headers that describe only that request. Copies what remains, because the values of
+    /// a request refer to the buffer that it was read into, and would keep all of it.
     pub fn filter_session(&self, headers: &mut HeaderMap) {
         self.filter_request(headers);
         remove_if(headers, |name| {
@@ -209,7 +210,20 @@ impl HeaderPolicy {
                 .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()));
             is_from_browser || specific.any(|other| is_same_header(name, other))
         });
+        *headers = copied(headers);
     }
+}
+
+/// Returns a map with room for these headers only, which shares no memory with them.
+fn copied(headers: &HeaderMap) -> HeaderMap {
+    let mut copies = HeaderMap::with_capacity(headers.keys_len());
+    for (name, value) in headers {
+        if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            copy.set_sensitive(value.is_sensitive());
+            copies.append(name, copy);
+        }
+    }
+    copies
 }
 
 /// Removes the response headers that must not be relayed to the client.

@@ -10,6 +10,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 
 use apollo_parser::cst::{self, CstNode as _};
 use serde::Deserialize;
@@ -39,7 +40,7 @@ pub struct Unselected {
 /// The live subscriptions of one API that have arguments.
 #[derive(Debug, Default)]
 pub struct LiveFilters {
-    live: HashMap<SubscriptionFilter, usize>,
+    live: HashMap<Arc<SubscriptionFilter>, usize>,
     /// The subscriptions and mutations that were returned before.
     known: HashSet<(String, String)>,
     hasher: RandomState,
@@ -92,13 +93,17 @@ const MAX_ROOT_FIELDS: usize = 16;
 const MAX_INPUT_DEPTH: usize = 3;
 
 impl LiveFilters {
-    /// Adds a live subscription, or another one with the same filter.
-    pub fn add(&mut self, filter: SubscriptionFilter) {
-        let count = self.live.entry(filter).or_insert(0);
+    /// Adds a live subscription, or another one with the same filter. Returns the filter, which all of these
+    /// share.
+    pub fn add(&mut self, filter: SubscriptionFilter) -> Arc<SubscriptionFilter> {
+        let entry = self.live.entry(Arc::new(filter));
+        let shared = Arc::clone(entry.key());
+        let count = entry.or_insert(0);
         *count += 1;
         if *count == 1 {
             self.examined.clear();
         }
+        shared
     }
 
     /// Removes a subscription that was added.

@@ -48,6 +48,9 @@ pub(super) enum Io {
     Read(Option<Result<Message, tungstenite::Error>>),
 }
 
+/// The size of the buffer that each socket has even if it is idle. Most messages of clients are shorter; a
+/// longer one has a buffer of its own, and is read in parts of this size.
+const READ_BUFFER: usize = 1024;
 /// The maximum size of a frame. The socket's write buffer grows to that of the largest frame, and never
 /// shrinks.
 const PART: usize = 128 * 1024;
@@ -59,7 +62,7 @@ impl Link {
     pub(super) async fn new(upgraded: Upgraded, message: usize, ping_period: Duration) -> Self {
         // Frames are short and written one at a time, so the write buffer needs no bound of its own.
         let config = WebSocketConfig::default()
-            .read_buffer_size(4 * 1024)
+            .read_buffer_size(READ_BUFFER)
             .write_buffer_size(4 * 1024)
             .max_message_size(Some(message))
             .max_frame_size(Some(message));

@@ -1,5 +1,6 @@
 //! Tests which headers of requests and responses remain after filtering.
 
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE};
 
 use super::*;
@@ -254,4 +255,18 @@ fn session_headers_exclude_those_of_the_handshake() {
     ]);
     HeaderPolicy::new(UpstreamKind::Graphql, &[], vec![]).filter_session(&mut headers);
     assert_eq!(headers, map(&[("x-team", "a")]));
+}
+
+#[test]
+fn session_headers_do_not_keep_the_buffer_of_the_request() {
+    let buffer = Bytes::from(vec![b'a'; 8 * 1024]);
+    let mut headers = HeaderMap::new();
+    let value = HeaderValue::from_maybe_shared(buffer.slice(..1)).unwrap();
+    headers.append("x-team", value.clone());
+    headers.append("x-team", value);
+    headers.append(COOKIE, HeaderValue::from_static("c"));
+    assert!(!buffer.is_unique());
+    HeaderPolicy::new(UpstreamKind::Graphql, &[], vec![]).filter_session(&mut headers);
+    assert_eq!(headers, map(&[("x-team", "a"), ("x-team", "a")]));
+    assert!(buffer.is_unique());
 }
