@@ -6,11 +6,13 @@
 //! and reports when their bytes have been written.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use countersign_protocol::graphql::{Event, OperationKey};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// The event did not fit, and was not queued.
@@ -36,8 +38,6 @@ pub struct Inbox(Arc<OutboxInner>);
 #[derive(Debug)]
 struct OutboxInner {
     queue: Mutex<Queue>,
-    /// Notified when an event is queued.
-    queued: Notify,
     /// Notified when bytes are released.
     released: Notify,
     budget: Arc<OutboxBudget>,
@@ -50,6 +50,8 @@ struct Queue {
     /// The bytes of queued events, and of events that are being written.
     bytes: usize,
     is_closed: bool,
+    /// The task that waits for an event.
+    reader: Option<Waker>,
 }
 
 /// Bytes that are counted for an event in addition to its payload, to bound the number of small events.
@@ -59,7 +61,6 @@ const OVERHEAD: usize = 64;
 pub fn outbox(limit: usize, budget: Arc<OutboxBudget>) -> (Outbox, Inbox) {
     let inner = Arc::new(OutboxInner {
         queue: Mutex::default(),
-        queued: Notify::new(),
         released: Notify::new(),
         budget,
         limit,
@@ -78,7 +79,7 @@ impl Outbox {
     /// [`Overflow`] when the limit of the session or the budget of the process is reached.
     pub fn offer(&self, key: OperationKey, event: Event) -> Result<(), Overflow> {
         let size = event.size() + OVERHEAD;
-        let mut queue = self.0.queue.lock();
+        let queue = self.0.queue.lock();
         if queue.is_closed {
             return Ok(());
         }
@@ -86,9 +87,7 @@ impl Outbox {
         if queue.bytes > 0 && !fits {
             return Err(Overflow);
         }
-        queue.push(key, event, size, &self.0.budget);
-        drop(queue);
-        self.0.queued.notify_one();
+        self.0.push(queue, key, event, size);
         Ok(())
     }
 
@@ -105,14 +104,28 @@ impl Outbox {
 
     /// Queues the event that ends an operation, regardless of the limits.
     pub fn end(&self, key: OperationKey, ending: Event) {
-        let mut queue = self.0.queue.lock();
+        let queue = self.0.queue.lock();
         if queue.is_closed {
             return;
         }
         let size = ending.size() + OVERHEAD;
-        queue.push(key, ending, size, &self.0.budget);
+        self.0.push(queue, key, ending, size);
+    }
+}
+
+// === impl OutboxInner ===
+
+impl OutboxInner {
+    /// Queues an event, and wakes the task that waits for one after the lock is released.
+    fn push(&self, mut queue: MutexGuard<'_, Queue>, key: OperationKey, event: Event, size: usize) {
+        queue.bytes += size;
+        self.budget.used.fetch_add(size, Ordering::Relaxed);
+        queue.events.push_back((key, event));
+        let reader = queue.reader.take();
         drop(queue);
-        self.0.queued.notify_one();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 }
 
@@ -121,19 +134,30 @@ impl Outbox {
 impl Inbox {
     /// Waits for the next event. Its bytes count until [`Inbox::written`] is called. Cancel safe.
     pub async fn next(&mut self) -> (OperationKey, Event) {
-        loop {
-            let queued = self.0.queued.notified();
-            if let Some(event) = self.0.queue.lock().events.pop_front() {
-                return event;
-            }
-            queued.await;
-        }
+        poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Releases the bytes of an event that [`Inbox::next`] returned. `size` is that of the event.
-    pub fn written(&mut self, size: usize) {
+    fn poll_next(&self, cx: &Context<'_>) -> Poll<(OperationKey, Event)> {
         let mut queue = self.0.queue.lock();
-        queue.release(size + OVERHEAD, &self.0.budget);
+        if let Some(event) = queue.events.pop_front() {
+            return Poll::Ready(event);
+        }
+        let is_known = |reader: &Waker| reader.will_wake(cx.waker());
+        if !queue.reader.as_ref().is_some_and(is_known) {
+            queue.reader = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Returns the next event if one is queued. Its bytes count until [`Inbox::written`] is called.
+    pub fn try_next(&mut self) -> Option<(OperationKey, Event)> {
+        self.0.queue.lock().events.pop_front()
+    }
+
+    /// Releases the bytes of events that [`Inbox::next`] returned. `size` is that of all of them.
+    pub fn written(&mut self, events: usize, size: usize) {
+        let mut queue = self.0.queue.lock();
+        queue.release(size + events * OVERHEAD, &self.0.budget);
         drop(queue);
         self.0.released.notify_waiters();
     }
@@ -144,6 +168,7 @@ impl Drop for Inbox {
         let mut queue = self.0.queue.lock();
         queue.is_closed = true;
         queue.events.clear();
+        queue.reader = None;
         let rest = queue.bytes;
         queue.release(rest, &self.0.budget);
         drop(queue);
@@ -154,12 +179,6 @@ impl Drop for Inbox {
 // === impl Queue ===
 
 impl Queue {
-    fn push(&mut self, key: OperationKey, event: Event, size: usize, budget: &OutboxBudget) {
-        self.bytes += size;
-        budget.used.fetch_add(size, Ordering::Relaxed);
-        self.events.push_back((key, event));
-    }
-
     fn release(&mut self, size: usize, budget: &OutboxBudget) {
         let size = size.min(self.bytes);
         self.bytes -= size;
@@ -214,8 +233,9 @@ mod tests {
         assert_eq!(first.size(), 500);
         assert!(matches!(inbox.next().await.1, Event::Complete));
         assert_eq!(budget.used(), 500 + 2 * OVERHEAD);
-        inbox.written(500);
-        inbox.written(0);
+        inbox.written(1, 500);
+        assert_eq!(budget.used(), OVERHEAD);
+        inbox.written(1, 0);
         assert_eq!(budget.used(), 0);
     }
 

@@ -5,8 +5,10 @@
 //! new commands. A deadline of upstream that is noticed late, because the process did not run, is
 //! postponed.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -18,9 +20,9 @@ use countersign_protocol::realtime::{Failure, Start};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
@@ -210,27 +212,19 @@ impl<R: Reports> Driver<R> {
                     self.machine.handle_closed();
                 }
             }
+            // What has arrived already needs no deadlines, whose calculation takes longer than an event.
+            let arrived = poll_fn(|cx| Poll::Ready(stream.poll_next_unpin(cx)));
+            if let Poll::Ready(message) = arrived.await {
+                self.handle_message(message);
+                continue;
+            }
             let idle_at = self.idle_deadline();
             let stalled_at = writing_since.map(|since| since + self.config.handshake);
             let deadlines = [self.machine.poll_timeout(), idle_at, stalled_at];
             let due_at = deadlines.into_iter().flatten().min();
             tokio::select! {
                 biased;
-                message = stream.next() => match message {
-                    Some(Ok(Message::Text(text))) => {
-                        if let Some(open) = &self.open {
-                            open.heard.now(Instant::now());
-                        }
-                        let bytes = Bytes::from(text);
-                        if let Some(ignored) = self.machine.handle_frame(Instant::now(), &bytes) {
-                            log_ignored(&ignored);
-                        }
-                    }
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => self.machine.handle_closed(),
-                    Some(Ok(
-                        Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_),
-                    )) => {}
-                },
+                message = stream.next() => self.handle_message(message),
                 flushed = sink.flush(), if writing_since.is_some() => {
                     writing_since = None;
                     if flushed.is_err() {
@@ -264,6 +258,24 @@ impl<R: Reports> Driver<R> {
                     }
                 }
             }
+        }
+    }
+
+    fn handle_message(&mut self, message: Option<Result<Message, tungstenite::Error>>) {
+        match message {
+            Some(Ok(Message::Text(text))) => {
+                let now = Instant::now();
+                if let Some(open) = &self.open {
+                    open.heard.now(now);
+                }
+                if let Some(ignored) = self.machine.handle_frame(now, &Bytes::from(text)) {
+                    log_ignored(&ignored);
+                }
+            }
+            Some(Ok(Message::Close(_)) | Err(_)) | None => self.machine.handle_closed(),
+            Some(Ok(
+                Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_),
+            )) => {}
         }
     }
 

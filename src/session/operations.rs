@@ -255,14 +255,10 @@ impl Operations {
     /// Removes an operation, which stops it, and writes its record.
     fn end(&mut self, key: OperationKey, by: EndedBy) {
         if let Some(Running::Subscription(subscription)) = self.running.remove(&key) {
-            let RunningSubscription {
-                span,
-                mut record,
-                started,
-                ..
-            } = *subscription;
-            started.cancel();
-            if let (Some(span), Some(code)) = (span, &record.code) {
+            let subscription = *subscription;
+            subscription.started.cancel();
+            let mut record = subscription.record;
+            if let (Some(span), Some(code)) = (subscription.span, &record.code) {
                 span.end(record.steps(), Err(code.as_str()));
             }
             record.ended_by = record.code.is_none().then_some(by);

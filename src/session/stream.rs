@@ -159,7 +159,7 @@ impl<M: StreamDialect> Stream<M> {
             }
             let size = event.size();
             self.handle_event(key, &mut event);
-            self.inbox.written(size);
+            self.inbox.written(1, size);
             self.carried = Some(event);
             self.run(body, None).await;
         }
@@ -186,7 +186,7 @@ impl<M: StreamDialect> Stream<M> {
             }
             self.carried = None;
             if let Some(size) = event_size.take() {
-                self.inbox.written(size);
+                self.inbox.written(1, size);
             }
             let lose_at = self.losing.filter(|_| !self.operations.has_requests());
             let wake_at = lose_at.map_or(heartbeat_at, |(at, _)| at.min(heartbeat_at));
@@ -284,6 +284,7 @@ impl<M: StreamDialect> Stream<M> {
     fn perform(&mut self, output: Output) -> Step {
         match output {
             Output::Send(text) => return Step::Send(text),
+            Output::SendEvent(frame) => return Step::Send(frame.into()),
             Output::Close(close) if close.code == Close::NORMAL => return Step::End,
             Output::Close(_) => return Step::Cut,
             Output::Start(key, selected, inspected) => {

@@ -1,13 +1,15 @@
 //! Drives one client WebSocket: reads messages, runs the operations that the client starts, and writes
 //! their results.
 //!
-//! One task runs one loop. An event leaves the outbox only when the message before it has been written,
-//! so the events that a slow client does not read stay counted there. The client is read only while
-//! nothing is being written to it. Events and messages are handled in random order, so that neither side
-//! starves.
+//! One task runs one loop. Events leave the outbox only when the messages before them have been written,
+//! several at a time, and they stay counted there until theirs have been written, too. The client is read
+//! only while nothing is being written to it. Events and messages are handled in random order, so that
+//! neither side starves.
 
+mod frames;
 mod link;
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,7 @@ use futures_util::FutureExt as _;
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_util::sync::WaitForCancellationFuture;
 use tracing::debug;
 
 use super::context::SessionContext;
@@ -36,10 +39,10 @@ struct Session {
     operations: Operations,
     admission: Admission,
     inbox: Inbox,
-    /// The event whose message is being written. It stays counted in the outbox until then.
-    carried: Option<Event>,
-    /// The size of that event in the outbox.
-    carried_size: usize,
+    /// The events whose messages are being written. They stay counted in the outbox until then.
+    carried: Carried,
+    /// The close that ends the session once the messages before it have been written.
+    last: Option<Close>,
     /// When a close is due, with its code and reason.
     closing: Option<(Instant, Close)>,
     /// The next of the deadlines that the client must meet.
@@ -48,12 +51,22 @@ struct Session {
     has_expired: bool,
 }
 
-enum Step {
-    Done,
-    Send(String),
-    Close(Close),
+/// The number and the size of some events.
+#[derive(Clone, Copy, Default)]
+struct Carried {
+    events: usize,
+    bytes: usize,
 }
 
+/// The tokens of the drain, which each session waits for.
+struct Drain<'a, 'b> {
+    draining: Pin<&'b mut WaitForCancellationFuture<'a>>,
+    expired: Pin<&'b mut WaitForCancellationFuture<'a>>,
+}
+
+/// Events are written together until they have this size in bytes, or this number.
+const BATCH_BYTES: usize = 64 * 1024;
+const BATCH_EVENTS: usize = 64;
 /// The maximum size of a message of a client that has not sent its token yet, in bytes.
 const PENDING_MESSAGE: usize = 32 * 1024;
 /// The interval of pings to a socket that is closed at once, which never passes.
@@ -86,8 +99,8 @@ pub(super) async fn serve(
         admission: context.admission.clone(),
         context,
         inbox,
-        carried: None,
-        carried_size: 0,
+        carried: Carried::default(),
+        last: None,
         closing: None,
         deadline: Deadline::default(),
         is_draining: false,
@@ -113,8 +126,13 @@ pub(super) async fn close(upgrade: OnUpgrade, close: Close) {
 
 impl Session {
     async fn run(mut self: Box<Self>, link: &mut Link) -> End {
+        let context = Arc::clone(&self.context);
+        let mut drain = Drain {
+            draining: pin!(context.draining.cancelled()),
+            expired: pin!(context.expired.cancelled()),
+        };
         loop {
-            if let Err(end) = self.step(link).await {
+            if let Err(end) = self.step(link, &mut drain).await {
                 // The operations end before the close frame is written, because the client may delay
                 // that.
                 self.operations.clear();
@@ -124,25 +142,21 @@ impl Session {
     }
 
     /// Writes pending messages, and handles the next event.
-    async fn step(&mut self, link: &mut Link) -> Result<(), End> {
-        self.perform_outputs(link).await?;
-        let is_writing = link.is_writing();
-        if !is_writing && self.carried.take().is_some() {
-            self.inbox.written(self.carried_size);
+    async fn step(&mut self, link: &mut Link, drain: &mut Drain<'_, '_>) -> Result<(), End> {
+        self.perform_outputs(link);
+        let is_writing = link.is_writing() && !link.write_now().await?;
+        if !is_writing {
+            self.written()?;
         }
         let close_at = self.close_deadline(!is_writing);
         let deadline = self.next_deadline(link).into();
         tokio::select! {
-            () = self.context.expired.cancelled(), if !self.has_expired => self.expire(),
-            () = self.context.draining.cancelled(), if !self.is_draining => {
+            () = drain.expired.as_mut(), if !self.has_expired => self.expire(),
+            () = drain.draining.as_mut(), if !self.is_draining => {
                 self.is_draining = true;
                 self.close_soon(Duration::ZERO, "countersign is shutting down");
             }
-            (key, mut event) = self.inbox.next(), if !is_writing => {
-                self.carried_size = event.size();
-                self.handle_event(key, &mut event);
-                self.carried = Some(event);
-            }
+            (key, event) = self.inbox.next(), if !is_writing => self.handle_events(key, event),
             io = link.next() => self.handle_io(link, io).await?,
             () = sleep_until(close_at) => self.close_now(),
             () = self.deadline.passed(deadline) => {
@@ -158,25 +172,30 @@ impl Session {
 
     async fn handle_io(&mut self, link: &mut Link, io: Io) -> Result<(), End> {
         match io {
-            Io::Flushed(Ok(())) => link.flushed().await,
-            Io::Flushed(Err(_)) | Io::Read(None) => Err(End::Gone),
+            Io::Written(Ok(())) => Ok(()),
+            Io::Written(Err(_)) | Io::Read(None) => Err(End::Gone),
             Io::Read(Some(Ok(message))) => self.handle_message(link, message).await,
             Io::Read(Some(Err(error))) => self.handle_error(&error),
         }
     }
 
-    /// Performs outputs of the protocol machine until a message is being written.
-    async fn perform_outputs(&mut self, link: &mut Link) -> Result<(), End> {
-        while !link.is_writing()
-            && let Some(output) = self.dialect.poll_output()
-        {
-            match self.perform(output) {
-                Step::Done => {}
-                Step::Send(text) => link.send(text).await?,
-                Step::Close(close) => return Err(End::Close(close)),
-            }
+    /// Performs the outputs of the protocol machine.
+    fn perform_outputs(&mut self, link: &mut Link) {
+        while let Some(output) = self.dialect.poll_output() {
+            self.perform(output, link);
         }
-        Ok(())
+    }
+
+    /// Releases the events whose messages have been written.
+    fn written(&mut self) -> Result<(), End> {
+        let Carried { events, bytes } = std::mem::take(&mut self.carried);
+        if events > 0 {
+            self.inbox.written(events, bytes);
+        }
+        match self.last.take() {
+            Some(close) => Err(End::Close(close)),
+            None => Ok(()),
+        }
     }
 
     /// Returns when the session must act next if the client does nothing.
@@ -259,10 +278,11 @@ impl Session {
         self.dialect.close(Close::new(Close::UNAUTHORIZED, reason));
     }
 
-    fn perform(&mut self, output: Output) -> Step {
+    fn perform(&mut self, output: Output, link: &mut Link) {
         match output {
-            Output::Send(text) => return Step::Send(text),
-            Output::Close(close) => return Step::Close(close),
+            Output::Send(text) => link.send(text),
+            Output::SendEvent(frame) => link.send_event(frame),
+            Output::Close(close) => self.last = Some(close),
             Output::Init(payload) => self.init(payload.as_deref()),
             Output::Start(..) | Output::Subscribe(..) | Output::Publish(..)
                 if matches!(self.admission, Admission::Pending(_)) =>
@@ -276,7 +296,6 @@ impl Session {
             Output::Publish(key, publish) => self.operations.publish(key, &publish),
             Output::Stop(key) => self.operations.finish(key),
         }
-        Step::Done
     }
 
     fn init(&mut self, payload: Option<&str>) {
@@ -300,6 +319,18 @@ impl Session {
                 self.dialect
                     .close(Close::new(Close::TRY_AGAIN_LATER, reason));
             }
+        }
+    }
+
+    /// Handles an event, and others that are queued, so that their messages are written together.
+    fn handle_events(&mut self, key: OperationKey, event: Event) {
+        let mut next = Some((key, event));
+        while let Some((key, mut event)) = next {
+            self.carried.events += 1;
+            self.carried.bytes += event.size();
+            self.handle_event(key, &mut event);
+            let has_room = self.carried.events < BATCH_EVENTS && self.carried.bytes < BATCH_BYTES;
+            next = has_room.then(|| self.inbox.try_next()).flatten();
         }
     }
 

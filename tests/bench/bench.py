@@ -117,12 +117,12 @@ class Bench:
             command, core, env=self.environment(), stdout=log, stderr=log
         )
 
-    def countersign(self, arguments, log, identity=IDENTITY, under=()):
-        """Starts it, as an argument of the command `under` if there is one."""
+    def countersign(self, arguments, log, identity=IDENTITY, under=(), **more):
+        """Starts it, as an argument of the command `under` if there is one. Its environment has `more`."""
         listen = f"127.0.0.1:{self.ports['PORT']}"
         command = [*under, self.binary, "--listen", listen, *arguments]
         return self.stage.start(
-            command, self.stage.contender, env=self.environment(identity),
+            command, self.stage.contender, env=self.environment(identity, **more),
             stdout=subprocess.DEVNULL, stderr=open(log, "wb"),
         )
 
@@ -192,6 +192,17 @@ class Bench:
             return self.is_answered(self.ports["PORT"], is_large=is_large)
 
         wait_until(answered, f"{name} does not answer", pause=pause)
+
+    def wait_for_listener(self, contender, name, patience=20):
+        def accepts():
+            if contender.poll() is not None:
+                raise Failed(f"{name} ended with {contender.returncode}")
+            address = "127.0.0.1", self.ports["PORT"]
+            with contextlib.closing(http.client.HTTPConnection(*address, timeout=5)) as probe:
+                probe.connect()
+                return True
+
+        wait_until(accepts, f"{name} does not accept connections", patience=patience)
 
     def logs(self):
         """Returns the ends of all logs, for a failure."""

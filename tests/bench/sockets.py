@@ -10,9 +10,12 @@
         each awaited back.
     sockets.py ask PORT PATH MESSAGES
         Opens a WebSocket to an echo server, and sends messages, each after the echo of the last one.
-    sockets.py fan-out UPSTREAM CERTIFICATE KEY PORT PATH SOCKETS EVENTS
-        Runs an AppSync realtime server on UPSTREAM, opens SOCKETS WebSockets on PORT, each with one
+    sockets.py fan-out UPSTREAM CERTIFICATE KEY PORT PATH SOCKETS EVENTS [PROTOCOL]
+        Runs a realtime server on UPSTREAM, opens SOCKETS WebSockets on PORT, each with one
         subscription, and publishes events, each after all subscriptions have received the last one.
+        The server has AppSync's protocol; or with PROTOCOL graphql-transport-ws that of the sockets,
+        for a proxy that passes them through. With PROTOCOL, prints "ready" before the events, begins
+        with them once it reads a line, and then prints how many seconds they took.
 """
 
 import asyncio
@@ -24,6 +27,7 @@ import os
 import ssl
 import struct
 import sys
+import time
 
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -186,34 +190,47 @@ async def ask(port, path, messages):
             raise RuntimeError("the echo differs")
 
 
-async def fan_out(upstream, certificate, key, port, path, sockets, events):
-    # The function that sends to each subscription, by its id.
-    subscriptions = {}
+async def fan_out(upstream, certificate, key, port, path, sockets, events, protocol=None):
+    data = {"data": {"onMessage": MESSAGE}}
+    is_direct = protocol == "graphql-transport-ws"
+    # For each subscription, the function that sends to it, and its event.
+    subscriptions = []
 
     def handle(payload, send):
         message = json.loads(payload)
         if message["type"] == "connection_init":
             answer = {"type": "connection_ack", "payload": {"connectionTimeoutMs": 300_000}}
-        elif message["type"] == "start":
-            subscriptions[message["id"]] = send
+        elif message["type"] in ("start", "subscribe"):
+            event = {"type": "next" if is_direct else "data", "id": message["id"], "payload": data}
+            subscriptions.append((send, json.dumps(event, separators=(",", ":")).encode()))
             answer = {"type": "start_ack", "id": message["id"]}
         else:
             return
-        send(json.dumps(answer).encode())
+        if message["type"] != "subscribe":
+            send(json.dumps(answer).encode())
 
-    async with await listen(upstream, certificate, key, "graphql-ws", handle):
+    protocol_of_server = protocol if is_direct else "graphql-ws"
+    async with await listen(upstream, certificate, key, protocol_of_server, handle):
         clients = [await open_socket(port, path, 1, "graphql") for _ in range(sockets)]
         while len(subscriptions) < sockets:
             await asyncio.sleep(0.01)
-        data = {"data": {"onMessage": MESSAGE}}
+        if protocol:
+            print("ready", flush=True)
+            await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
         expected = {"type": "next", "id": "0", "payload": data}
+        texts = set()
+        begun = time.monotonic()
         for _ in range(events):
-            for identifier, send in subscriptions.items():
-                event = {"type": "data", "id": identifier, "payload": data}
-                send(json.dumps(event, separators=(",", ":")).encode())
+            for send, event in subscriptions:
+                send(event)
             for next_text in clients:
-                if (received := json.loads(await next_text())) != expected:
-                    raise RuntimeError(f"a subscription received {received}")
+                texts.add(await next_text())
+            if any(json.loads(text) != expected for text in texts):
+                raise RuntimeError(f"a subscription received one of {texts}")
+        if protocol:
+            print(time.monotonic() - begun, flush=True)
+            # The sockets stay open until their number of events is read.
+            await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
         os._exit(0)
 
 
@@ -229,9 +246,9 @@ def main():
         port, path, messages = arguments
         asyncio.run(asyncio.wait_for(ask(int(port), path, int(messages)), PATIENCE))
     elif command == "fan-out":
-        upstream, certificate, key, port, path, sockets, events = arguments
+        upstream, certificate, key, port, path, sockets, events, *protocol = arguments
         running = fan_out(
-            int(upstream), certificate, key, int(port), path, int(sockets), int(events)
+            int(upstream), certificate, key, int(port), path, int(sockets), int(events), *protocol
         )
         asyncio.run(asyncio.wait_for(running, PATIENCE))
     else:

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -11,6 +12,11 @@ from stage import Failed, rss_kib, wait_until
 
 HERE = pathlib.Path(__file__).resolve().parent
 COUNT = 1000
+# countersign is measured with so many, too, or with as many as this system allows.
+MANY = 10_000
+# The memory that countersign may use with them, before and after they are opened, in KiB.
+LIMIT = 100 * 1000 * 1000 / 1024
+PATIENCE = 180
 
 
 def hold(bench, port, path, sockets, each, protocol):
@@ -24,7 +30,7 @@ def hold(bench, port, path, sockets, each, protocol):
 
 
 def bridged(bench, sockets, each):
-    """Returns KiB per subscription of countersign, in front of the emulator."""
+    """Returns the KiB of countersign before and with all subscriptions, in front of the emulator."""
     emulator = bench.stage.start(
         [
             bench.binary, "emulate", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0",
@@ -52,7 +58,7 @@ def bridged(bench, sockets, each):
 
     contender = bench.countersign(
         [url, "--connect", address, "--ca-file", bench.tmp / "emulator.pem", "--log", "warn"],
-        bench.tmp / "countersign.log", identity,
+        bench.tmp / "countersign.log", identity, COUNTERSIGN_LIMITS__CONNECTIONS=str(MANY + 500),
     )
     port = bench.ports["PORT"]
     warm_up = '{"query":"{ rooms { id } }"}'
@@ -64,7 +70,7 @@ def bridged(bench, sockets, each):
     clients = hold(bench, port, "/graphql", sockets, each, "graphql")
     wait_until(
         lambda: subscriptions() == sockets * each,
-        f"the emulator does not have {sockets * each} subscriptions", patience=30,
+        f"the emulator does not have {sockets * each} subscriptions", patience=PATIENCE,
     )
     used = rss_kib(contender)
     # Reading the state takes time; all subscriptions must have existed throughout.
@@ -76,7 +82,7 @@ def bridged(bench, sockets, each):
 
 
 def passed_through(bench, sockets, each):
-    """Returns KiB per subscription of nginx, in front of sockets.py."""
+    """Returns the KiB of nginx before and with all subscriptions, in front of sockets.py."""
     upstream = bench.stage.start(
         [
             sys.executable, HERE / "sockets.py", "echo", bench.ports["REALTIME"],
@@ -109,4 +115,18 @@ def measure(bench, rounds):
             measured[name, sockets, each] = tuple(
                 statistics.median(column) for column in zip(*pairs)
             )
+    for sockets, each in ((100, MANY // 100), (most_sockets(), 1)):
+        print(f"countersign: {sockets} sockets × {each} subscriptions", file=sys.stderr)
+        idle, used = measured["countersign", sockets, each] = bridged(bench, sockets, each)
+        expected = idle + (LIMIT - idle) * sockets * each / MANY
+        if used > expected:
+            bench.problems.append(
+                f"{used:,.0f} KiB with {sockets} × {each} subscriptions, above {expected:,.0f}"
+            )
     return measured
+
+
+def most_sockets():
+    """Returns how many client sockets countersign accepts: each may need two of its open files."""
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(MANY, (files - 1500) // 2)

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{Close, Output};
+use super::{Close, EventFrame, Output};
+use crate::graphql::Json;
 
 /// The state of a socket, apart from its operations.
 #[derive(Debug)]
@@ -176,6 +177,28 @@ impl ConnectionState {
 
 /// Returns `{"id":…,"type":…,"payload":…}`, with the id as JSON text.
 pub(super) fn message(id: Option<&str>, message_type: &str, payload: Option<&str>) -> String {
+    let mut frame = message_start(id, message_type);
+    if let Some(payload) = payload {
+        frame.push_str(",\"payload\":");
+        frame.push_str(payload);
+    }
+    frame.push('}');
+    frame
+}
+
+/// Returns the same for the payload of an event.
+pub(super) fn event_message(id: &str, message_type: &str, payload: Json) -> EventFrame {
+    let mut head = message_start(Some(id), message_type);
+    head.push_str(",\"payload\":");
+    EventFrame {
+        head,
+        payload,
+        tail: "}",
+    }
+}
+
+/// Returns `{"id":…,"type":…`.
+fn message_start(id: Option<&str>, message_type: &str) -> String {
     let mut frame = String::from("{");
     if let Some(id) = id {
         frame.push_str("\"id\":");
@@ -185,10 +208,5 @@ pub(super) fn message(id: Option<&str>, message_type: &str, payload: Option<&str
     frame.push_str("\"type\":\"");
     frame.push_str(message_type);
     frame.push('"');
-    if let Some(payload) = payload {
-        frame.push_str(",\"payload\":");
-        frame.push_str(payload);
-    }
-    frame.push('}');
     frame
 }

@@ -16,7 +16,7 @@ use super::active_operations::ActiveOperations;
 use super::connection_state::{ConnectionState, MessageFormat};
 use super::message::{Message, MessageError};
 use super::native::{appsync_error, errors, headers};
-use super::{Close, Dialect, Limits, Output, Times};
+use super::{Close, Dialect, EventFrame, Limits, Output, Times};
 use crate::events::{Channel, Publish, Subscribe};
 use crate::graphql::{
     Documents, Event, GraphqlError, OperationKey, OperationKind, invalid_escape, push_json_string,
@@ -224,8 +224,16 @@ impl Dialect for EventsWs {
                 self.send(&id, "publish_success", Some(&members));
             }
             Event::Next(json) => {
-                let members = format!(r#""event":{}"#, json.as_str());
-                self.send(&id, "data", Some(&members));
+                let tail = "}";
+                let mut head = message(Some(&id), "data", Some(r#""event":"#));
+                head.truncate(head.len() - tail.len());
+                let payload = json.clone();
+                let frame = EventFrame {
+                    head,
+                    payload,
+                    tail,
+                };
+                self.connection.push(Output::SendEvent(frame));
             }
             Event::Missed(list) => self.send_errors(Some(&id), "broadcast_error", list),
             Event::Error(list) => self.send_errors(Some(&id), error_type(kind), list),

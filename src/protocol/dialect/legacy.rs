@@ -7,9 +7,9 @@
 use serde_json::{Value, json};
 
 use super::active_operations::{ActiveOperations, MAX_ID};
-use super::connection_state::{ConnectionState, message};
+use super::connection_state::{ConnectionState, event_message, message};
 use super::message::{Message, MessageError, StringError};
-use super::payload::{bad_message, operation, result};
+use super::payload::{bad_message, operation, shared_result};
 use super::{Close, Output};
 use crate::graphql::{Event, GraphqlError, OperationKey};
 
@@ -45,7 +45,10 @@ impl Legacy<'_> {
             return;
         };
         let frame = match event {
-            Event::Next(json) => message(Some(id), "data", Some(result(json.as_str()))),
+            Event::Next(json) => {
+                let frame = event_message(id, "data", shared_result(json));
+                return self.connection.push(Output::SendEvent(frame));
+            }
             Event::Error(errors) => message(Some(id), "error", Some(&error_payload(errors))),
             Event::Complete => message(Some(id), "complete", None),
             Event::Started | Event::Missed(_) | Event::Lost => return,

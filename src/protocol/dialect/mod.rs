@@ -33,7 +33,7 @@ pub use sse_single::{SseSingle, StreamRequest, StreamResponse};
 pub use transport_ws::TransportWs;
 
 use crate::events::{Publish, Subscribe};
-use crate::graphql::{Documents, Event, Inspected, OperationKey, SelectedOperation};
+use crate::graphql::{Documents, Event, Inspected, Json, OperationKey, SelectedOperation};
 
 /// The actions that the session must perform for a dialect, in order.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub enum Output {
     Init(Option<String>),
     /// Write this text: a frame, or bytes of a stream.
     Send(String),
+    /// Write this frame. Only sockets have such frames.
+    SendEvent(EventFrame),
     /// Run a GraphQL operation; its events come back under this key.
     Start(OperationKey, SelectedOperation, Box<Inspected>),
     /// Subscribe to an Events channel; its events come back under this key.
@@ -53,6 +55,15 @@ pub enum Output {
     Stop(OperationKey),
     /// End the socket or stream; no output follows.
     Close(Close),
+}
+
+/// The text of a frame that contains the payload of an event, which it shares with the events of other
+/// clients.
+#[derive(Debug)]
+pub struct EventFrame {
+    pub head: String,
+    pub payload: Json,
+    pub tail: &'static str,
 }
 
 /// The limits of one socket.
@@ -123,6 +134,20 @@ pub trait StreamDialect: std::fmt::Debug + Send {
     /// Output after [`Output::Close`] is discarded; a close other than [`Close::NORMAL`] interrupts
     /// the response.
     fn poll_output(&mut self) -> Option<Output>;
+}
+
+impl From<EventFrame> for String {
+    /// Copies the payload.
+    fn from(frame: EventFrame) -> Self {
+        let EventFrame {
+            mut head,
+            payload,
+            tail,
+        } = frame;
+        head.push_str(payload.as_str());
+        head.push_str(tail);
+        head
+    }
 }
 
 /// The wire tokens of GraphQL sockets, the preferred one first.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::Output;
 use super::active_operations::{ActiveOperations, MAX_ID};
-use super::connection_state::{ConnectionState, message};
+use super::connection_state::{ConnectionState, event_message, message};
 use super::message::{Message, MessageError, StringError};
 use crate::graphql::{Event, GraphqlError, Operation, OperationKey, OperationKind, invalid_escape};
 
@@ -63,7 +63,10 @@ impl Native<'_> {
         };
         let frame = match event {
             Event::Started => message(Some(id), "start_ack", None),
-            Event::Next(json) => message(Some(id), "data", Some(json.as_str())),
+            Event::Next(json) => {
+                let frame = event_message(id, "data", json.clone());
+                return self.connection.push(Output::SendEvent(frame));
+            }
             Event::Error(list) => {
                 let payload = json!({ "errors": errors(list) }).to_string();
                 message(Some(id), "error", Some(&payload))

@@ -2,9 +2,10 @@
 
 use serde_json::value::RawValue;
 
+use super::EventFrame;
 use crate::error_code::{Code, Sent};
 use crate::graphql::{
-    DocumentError, GraphqlError, InvalidEscape, Operation, invalid_escape, push_json_string,
+    DocumentError, GraphqlError, InvalidEscape, Json, Operation, invalid_escape, push_json_string,
 };
 
 /// Why a payload is not an operation.
@@ -15,6 +16,9 @@ pub(super) enum PayloadError {
     #[error("{0}")]
     Malformed(String),
 }
+
+/// The result in place of an empty one.
+const EMPTY_RESULT: &str = r#"{"data":null}"#;
 
 /// `{"query": string, "variables"?: object, "operationName"?: string, "extensions"?: object}`
 pub(super) fn operation(payload: Option<&RawValue>) -> Result<Operation, PayloadError> {
@@ -57,11 +61,25 @@ pub fn bad_document(error: &DocumentError) -> GraphqlError {
 
 /// Returns an execution result that is not empty, because some clients require `data` or `errors`.
 pub(super) fn result(text: &str) -> &str {
-    let rest = text.strip_prefix('{').map(str::trim_start);
-    match rest {
-        Some(rest) if !rest.starts_with('}') => text,
-        Some(_) | None => r#"{"data":null}"#,
+    if is_result(text.as_bytes()) {
+        text
+    } else {
+        EMPTY_RESULT
     }
+}
+
+/// Does the same without copying the result.
+pub(super) fn shared_result(json: &Json) -> Json {
+    if is_result(json.as_bytes()) {
+        json.clone()
+    } else {
+        Json::from_static(EMPTY_RESULT)
+    }
+}
+
+fn is_result(text: &[u8]) -> bool {
+    let rest = text.strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
+    rest.is_some_and(|rest| !rest.starts_with(b"}"))
 }
 
 pub(super) fn is_object_or_none(payload: Option<&RawValue>) -> bool {
@@ -75,16 +93,33 @@ pub(super) fn errors(errors: &[GraphqlError]) -> String {
 
 /// Returns `{"id":…,"type":…,"payload":…}`
 pub(super) fn frame(id: &str, message_type: &str, payload: Option<&str>) -> String {
-    let mut frame = String::with_capacity(id.len() + payload.map_or(0, str::len) + 48);
-    frame.push_str("{\"id\":");
-    push_json_string(&mut frame, id);
-    frame.push_str(",\"type\":\"");
-    frame.push_str(message_type);
-    frame.push('"');
+    let mut frame = frame_start(id, message_type, payload.map_or(0, str::len));
     if let Some(payload) = payload {
         frame.push_str(",\"payload\":");
         frame.push_str(payload);
     }
     frame.push('}');
+    frame
+}
+
+/// Returns the same for the payload of an event.
+pub(super) fn event_frame(id: &str, message_type: &str, payload: Json) -> EventFrame {
+    let mut head = frame_start(id, message_type, 0);
+    head.push_str(",\"payload\":");
+    EventFrame {
+        head,
+        payload,
+        tail: "}",
+    }
+}
+
+/// Returns `{"id":…,"type":…`, with room for a payload of this length.
+fn frame_start(id: &str, message_type: &str, payload: usize) -> String {
+    let mut frame = String::with_capacity(id.len() + payload + 48);
+    frame.push_str("{\"id\":");
+    push_json_string(&mut frame, id);
+    frame.push_str(",\"type\":\"");
+    frame.push_str(message_type);
+    frame.push('"');
     frame
 }

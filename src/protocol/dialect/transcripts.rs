@@ -121,6 +121,9 @@ pub(super) fn show(output: &Output) -> String {
     match output {
         Output::Init(_) => "! init".to_owned(),
         Output::Send(frame) => format!("< {frame}"),
+        Output::SendEvent(frame) => {
+            format!("< {}{}{}", frame.head, frame.payload.as_str(), frame.tail)
+        }
         Output::Start(OperationKey(key), selected, inspected) => {
             let kind = selected.kind.as_str();
             let mut line = format!(

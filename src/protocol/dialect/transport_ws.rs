@@ -13,7 +13,8 @@ use super::active_operations::{ActiveOperations, MAX_ID};
 use super::connection_state::message;
 use super::message::{Message, StringError};
 use super::payload::{
-    PayloadError, bad_message, errors, frame, is_object_or_none, operation, result,
+    PayloadError, bad_message, errors, event_frame, frame, is_object_or_none, operation,
+    shared_result,
 };
 use super::{Close, Dialect, Limits, Output, Times};
 use crate::graphql::{Documents, Event, GraphqlError, OperationKey};
@@ -189,8 +190,8 @@ impl Dialect for TransportWs {
         };
         match event {
             Event::Next(json) => {
-                let frame = frame(id, "next", Some(result(json.as_str())));
-                self.send(frame);
+                let frame = event_frame(id, "next", shared_result(json));
+                self.out.push_back(Output::SendEvent(frame));
             }
             Event::Error(list) => {
                 let frame = frame(id, "error", Some(&errors(list)));

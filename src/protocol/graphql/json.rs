@@ -32,6 +32,11 @@ impl Json {
         Ok(Self::slice(&body, raw))
     }
 
+    /// Returns a constant, which must be valid JSON without surrounding white space.
+    pub(crate) const fn from_static(json: &'static str) -> Self {
+        Self(Bytes::from_static(json.as_bytes()))
+    }
+
     /// Returns the text. It is empty only if the invariant of this type was broken.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()

@@ -43,6 +43,8 @@ pub struct Connection<S> {
     postponements: u32,
     subscriptions: Subscriptions<S>,
     throttle: Throttle,
+    /// The payload of the latest event, which the same event of another subscription shares.
+    latest: Option<Json>,
     frames: VecDeque<String>,
     out: VecDeque<Output>,
 }
@@ -85,6 +87,7 @@ impl<S> Connection<S> {
             postponements: 0,
             subscriptions: Subscriptions::new(),
             throttle: Throttle::default(),
+            latest: None,
             frames: VecDeque::from([wire::CONNECTION_INIT.to_owned()]),
             out: VecDeque::new(),
         }
@@ -325,6 +328,9 @@ impl<S> Connection<S> {
     fn data(&mut self, now: Instant, key: Key, json: Json) {
         self.started(now, key);
         if self.subscriptions.state(key) == Some(SubscriptionState::Live) {
+            let latest = self.latest.take().filter(|latest| *latest == json);
+            let json = latest.unwrap_or(json);
+            self.latest = Some(json.clone());
             self.out.push_back(Output::Event(key, Event::Next(json)));
         }
     }
@@ -334,17 +340,6 @@ impl<S> Connection<S> {
             let errors = failures.iter().map(Failure::to_graphql).collect();
             self.out
                 .push_back(Output::Event(key, Event::Missed(errors)));
-        }
-    }
-
-    fn completed(&mut self, key: Key) {
-        match self.subscriptions.state(key) {
-            Some(SubscriptionState::Stopping { .. }) => {
-                self.subscriptions.remove(key);
-                self.out.push_back(Output::Released(key));
-            }
-            Some(_) => self.end(key, Event::Complete),
-            None => {}
         }
     }
 

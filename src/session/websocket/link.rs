@@ -1,22 +1,26 @@
-//! A client's WebSocket, and the message that is being written to it.
+//! A client's WebSocket, and the messages that are being written to it.
 //!
-//! Long messages are written in several frames, one at a time. While a message is being written, the
-//! client is not read, so that a client that does not read cannot cause more messages to be queued.
+//! While messages are being written, the client is not read, so that a client that does not read cannot
+//! cause more messages to be queued. tungstenite reads, and writes control frames; [`Frames`] writes
+//! messages. Each begins only when the other has written everything.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use countersign_protocol::dialect::Close;
+use countersign_protocol::dialect::{Close, EventFrame};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWrite as _;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::debug;
 
+use super::frames::Frames;
 use crate::deadline::timeout;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -24,10 +28,11 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
 /// A client's socket.
 pub(super) struct Link {
     socket: Socket,
-    /// When the message that is being written was handed to the socket.
+    frames: Frames,
+    /// When the first of the messages that are being written was added.
     writing_since: Option<Instant>,
-    /// The part of a long message that has not been handed to the socket.
-    rest: Bytes,
+    /// Whether tungstenite has a control frame to write.
+    has_control: bool,
     ping_at: Instant,
     ping_period: Duration,
     /// The client has sent something since the last ping.
@@ -44,23 +49,20 @@ pub(super) enum End {
 
 /// An event on the socket.
 pub(super) enum Io {
-    Flushed(Result<(), tungstenite::Error>),
+    Written(Result<(), tungstenite::Error>),
     Read(Option<Result<Message, tungstenite::Error>>),
 }
 
 /// The size of the buffer that each socket has even if it is idle. Most messages of clients are shorter; a
 /// longer one has a buffer of its own, and is read in parts of this size.
 const READ_BUFFER: usize = 1024;
-/// The maximum size of a frame. The socket's write buffer grows to that of the largest frame, and never
-/// shrinks.
-const PART: usize = 128 * 1024;
 /// How long the client may take to respond to a close frame.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Link {
     /// Returns the link of an upgraded connection. `message` is the maximum size of a client's message.
     pub(super) async fn new(upgraded: Upgraded, message: usize, ping_period: Duration) -> Self {
-        // Frames are short and written one at a time, so the write buffer needs no bound of its own.
+        // Only control frames are written to it, one at a time, so it needs no bound of its own.
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(4 * 1024)
@@ -69,8 +71,9 @@ impl Link {
         let io = TokioIo::new(upgraded);
         Self {
             socket: WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await,
+            frames: Frames::default(),
             writing_since: None,
-            rest: Bytes::new(),
+            has_control: false,
             ping_at: Instant::now() + ping_period,
             ping_period,
             is_heard: true,
@@ -82,7 +85,7 @@ impl Link {
         self.writing_since.is_some()
     }
 
-    /// Returns when the message that is being written was handed to the socket.
+    /// Returns when the first of the messages that are being written was added.
     pub(super) fn writing_since(&self) -> Option<Instant> {
         self.writing_since
     }
@@ -92,35 +95,56 @@ impl Link {
         self.ping_at
     }
 
-    /// Flushes the frame that is being written or, if there is none, reads a message. This is cancel
-    /// safe.
+    /// Writes what is being written or, if there is nothing, reads a message. This is cancel safe.
     pub(super) async fn next(&mut self) -> Io {
         if self.is_writing() {
-            return Io::Flushed(self.socket.flush().await);
+            return Io::Written(poll_fn(|cx| self.poll_write(cx)).await);
         }
         Io::Read(self.socket.next().await)
     }
 
-    /// Starts writing a message.
-    pub(super) async fn send(&mut self, text: String) -> Result<(), End> {
-        let message = first_part(text, &mut self.rest);
-        self.feed(message).await
+    /// Writes as much as the socket takes now. Returns whether it has taken everything.
+    pub(super) async fn write_now(&mut self) -> Result<bool, End> {
+        poll_fn(|cx| match self.poll_write(cx) {
+            Poll::Ready(written) => Poll::Ready(written.map(|()| true).map_err(|_| End::Gone)),
+            Poll::Pending => Poll::Ready(Ok(false)),
+        })
+        .await
     }
 
-    /// Continues after a frame has been flushed, with the next frame of the message if there is one.
-    pub(super) async fn flushed(&mut self) -> Result<(), End> {
-        if self.rest.is_empty() {
-            self.writing_since = None;
-            return Ok(());
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), tungstenite::Error>> {
+        if self.has_control {
+            ready!(self.socket.poll_flush_unpin(cx))?;
+            self.has_control = false;
         }
-        let part = next_part(&mut self.rest);
-        self.socket.feed(part).await.map_err(|_| End::Gone)
+        let stream = self.socket.get_mut();
+        ready!(self.frames.poll_write(cx, stream))?;
+        ready!(Pin::new(stream).poll_flush(cx))?;
+        self.writing_since = None;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Adds a message to those that are being written.
+    pub(super) fn send(&mut self, text: String) {
+        self.begin();
+        self.frames.push_text(text);
+    }
+
+    /// Adds a message with an event to those that are being written.
+    pub(super) fn send_event(&mut self, frame: EventFrame) {
+        self.begin();
+        self.frames.push_event(frame);
+    }
+
+    fn begin(&mut self) {
+        self.writing_since.get_or_insert_with(Instant::now);
     }
 
     /// Handles a ping of the client. The socket has queued the pong, which counts as a message, so that
     /// pongs that the client does not read do not accumulate.
     pub(super) fn pinged(&mut self) {
-        self.writing_since = Some(Instant::now());
+        self.has_control = true;
+        self.begin();
     }
 
     /// Notes that the client has sent a message. Any message shows that the client is alive, and a pong
@@ -143,12 +167,10 @@ impl Link {
             return Err(End::Gone);
         }
         self.is_heard = false;
-        self.feed(Message::Ping(Bytes::new())).await
-    }
-
-    async fn feed(&mut self, message: Message) -> Result<(), End> {
-        self.writing_since = Some(Instant::now());
-        self.socket.feed(message).await.map_err(|_| End::Gone)
+        self.has_control = true;
+        self.begin();
+        let ping = self.socket.feed(Message::Ping(Bytes::new()));
+        ping.await.map_err(|_| End::Gone)
     }
 
     /// Flushes the response to the client's close frame, which the socket has queued.
@@ -156,14 +178,17 @@ impl Link {
         let _ = timeout(CLOSE_PATIENCE, self.socket.flush()).await;
     }
 
-    /// Writes a close frame, and waits up to [`CLOSE_PATIENCE`] for the client's.
+    /// Writes the messages that are being written and a close frame, and waits up to [`CLOSE_PATIENCE`] for the client's.
     pub(super) async fn close(&mut self, close: Close) {
         let frame = CloseFrame {
             code: close.code.into(),
             reason: close.reason.into_owned().into(),
         };
-        let socket = &mut self.socket;
         let closing = async {
+            if poll_fn(|cx| self.poll_write(cx)).await.is_err() {
+                return;
+            }
+            let socket = &mut self.socket;
             if socket.send(Message::Close(Some(frame))).await.is_err() {
                 return;
             }
@@ -178,20 +203,4 @@ impl Link {
         };
         let _ = timeout(CLOSE_PATIENCE, closing).await;
     }
-}
-
-/// Returns a message in one frame, or the first frame of a long one, whose rest goes to `rest`.
-fn first_part(text: String, rest: &mut Bytes) -> Message {
-    if text.len() <= PART {
-        return Message::text(text);
-    }
-    *rest = Bytes::from(text);
-    let part = rest.split_to(PART);
-    Message::Frame(Frame::message(part, OpCode::Data(Data::Text), false))
-}
-
-fn next_part(rest: &mut Bytes) -> Message {
-    let part = rest.split_to(PART.min(rest.len()));
-    let is_last = rest.is_empty();
-    Message::Frame(Frame::message(part, OpCode::Data(Data::Continue), is_last))
 }

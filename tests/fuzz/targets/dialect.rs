@@ -195,6 +195,11 @@ impl Bench {
                     bytes += frame.len();
                     self.frame(input, &frame);
                 }
+                Output::SendEvent(frame) => {
+                    let frame = String::from(frame);
+                    bytes += frame.len();
+                    self.frame(input, &frame);
+                }
                 Output::Start(key, selected, inspected) => {
                     let operation = inspected.as_operation().unwrap();
                     assert!(!operation.query.is_empty());

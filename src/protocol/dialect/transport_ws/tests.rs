@@ -872,6 +872,10 @@ impl Rules {
                 self.is_closed = true;
             }
             Output::Send(frame) => self.see_frame(frame, refused),
+            Output::SendEvent(frame) => {
+                let text = format!("{}{}{}", frame.head, frame.payload.as_str(), frame.tail);
+                self.see_frame(&text, refused);
+            }
             Output::Subscribe(..) | Output::Publish(..) => panic!("{output:?}"),
         }
     }

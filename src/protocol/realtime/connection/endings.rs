@@ -33,6 +33,17 @@ impl<S> Connection<S> {
         self.out.push_back(Output::Ended(key, ending));
     }
 
+    pub(super) fn completed(&mut self, key: Key) {
+        match self.subscriptions.state(key) {
+            Some(SubscriptionState::Stopping { .. }) => {
+                self.subscriptions.remove(key);
+                self.out.push_back(Output::Released(key));
+            }
+            Some(_) => self.end(key, Event::Complete),
+            None => {}
+        }
+    }
+
     /// Ends a subscription that could not be started, for a reason that may pass.
     pub(super) fn interrupt(&mut self, key: Key, ending: Event) {
         self.subscriptions.remove(key);

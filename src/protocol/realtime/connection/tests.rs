@@ -846,6 +846,38 @@ fn data_before_its_acknowledgement_acknowledges() {
 }
 
 #[test]
+fn subscriptions_share_the_payload_of_the_same_event() {
+    let mut bench = Bench::ready();
+    for key in [1, 2] {
+        bench.subscribe(key);
+        bench.sign(key, Ok(AUTHORIZATION.to_owned()));
+    }
+    bench.outputs();
+    for event in ["$1 {\"data\":1}", "$2 {\"data\":1}", "$1 {\"data\":2}"] {
+        let frame = Bytes::from(bench.frame(&format!("data {event}")));
+        bench.machine.handle_frame(bench.now, &frame);
+    }
+    let outputs = std::iter::from_fn(|| bench.machine.poll_output());
+    let payloads = outputs.filter_map(|output| {
+        let Output::Event(_, Event::Next(json)) = output else {
+            return None;
+        };
+        Some(json)
+    });
+    let payloads: Vec<Json> = payloads.collect();
+    let addresses: Vec<*const u8> = payloads
+        .iter()
+        .map(|json| json.as_bytes().as_ptr())
+        .collect();
+    assert_eq!(
+        payloads.iter().map(Json::as_str).collect::<Vec<_>>(),
+        [r#"{"data":1}"#, r#"{"data":1}"#, r#"{"data":2}"#,]
+    );
+    assert_eq!(addresses[0], addresses[1]);
+    assert_ne!(addresses[0], addresses[2]);
+}
+
+#[test]
 fn no_event_follows_a_stop() {
     let mut bench = Bench::ready();
     for line in [". subscribe 1", ". signed 1", "< data $1 {\"data\":1}"] {
