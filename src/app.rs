@@ -1,6 +1,7 @@
 //! Builds the program from its configuration, binds, serves, and drains.
 
 mod check;
+mod inspect;
 mod listen;
 mod policy;
 mod presign;
@@ -22,12 +23,14 @@ pub use presign::{Presign, PresignError, Presigned, presign};
 pub use start_error::StartError;
 pub use targets::check_targets;
 
+use inspect::Addresses;
 use routes::{RouteBuilder, upstreams};
 
 use crate::admin::{Admin, Health, HealthSources};
 use crate::config::{Config, Credentials, DrainConfig};
 use crate::guard::Guard;
 use crate::iam::Recording;
+use crate::inspector::Inspector;
 use crate::lifecycle::{BackgroundTasks, ClientTasks};
 use crate::memory::{Memory, ResourceLimits};
 use crate::outbox::OutboxBudget;
@@ -110,28 +113,50 @@ impl App {
             memory.clone(),
             lifecycle.clients.clone(),
         );
-        let guard = Guard::new(config.guard.clone())?;
+        let inspector = if config.inspect.is_enabled {
+            Inspector::recording(config.inspect.memory)
+        } else {
+            Inspector::default()
+        };
+        let sessions = sessions.with_inspector(inspector.clone());
+        let admin_address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
+        let mut guard_config = config.guard.clone();
+        if config.inspect.is_enabled {
+            // GraphiQL is a page of the inspector, and uses the proxied port.
+            let origins = admin_address.into_iter().flat_map(inspect::origins);
+            guard_config.allow_origins.extend(origins);
+        }
+        let guard = Guard::new(guard_config)?;
         let upstreams = upstreams(&routes);
-        let proxy = Proxy::new(guard.clone(), routes, sessions);
+        let shown_routes = inspect::routes(&routes);
+        let proxy = Proxy::new(guard.clone(), routes, sessions).with_inspector(inspector.clone());
         let server = Server::new(proxy, server_config, tls, memory, lifecycle.clients.clone());
         let mut bound = Vec::new();
         for listener in listeners {
             bound.extend(listener.address());
             server.listen(listener);
         }
-        let admin_address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
         if let Some(listener) = admin {
-            let health = Health::new(HealthSources {
+            let health = HealthSources {
                 listeners: bound.iter().map(Listen::to_string).collect(),
                 identities: sources.clone(),
                 upstreams,
                 connections: server.connections(),
                 stopping: lifecycle.stopping.clone(),
-            });
+            };
+            let mut inspect_api = None;
             if let Some(address) = admin_address {
                 info!("health and metrics on http://{address}");
+                let addresses = Addresses {
+                    bound: &bound,
+                    admin: address,
+                    has_tls,
+                };
+                inspect_api = inspect::api(&inspector, shown_routes, &health, &guard, &addresses);
             }
-            let admin = Admin::new(guard.without_browsers(), health, lifecycle.quit.clone());
+            let health = Health::new(health);
+            let admin = Admin::new(guard.without_browsers(), health, lifecycle.quit.clone())
+                .with_inspector(inspect_api);
             admin.serve(listener, lifecycle.background.clone());
         }
         for route in &config.routes {

@@ -32,6 +32,7 @@
 //! | [`home`] | expands `~` in paths |
 //! | [`nearest`] | finds the name that a mistyped one stands for |
 //! | [`trusted_file`] | reads files that decide whom to trust, and detects their changes |
+//! | [`inspector`] | recorder and API of the inspector, which shows requests on the admin listener |
 //! | [`iam`] | recorded operations, GraphQL documents, least-privilege IAM policies |
 //!
 //! A request flows one way: `server`, `guard`, `proxy`, then `upstream`, which signs last. An
@@ -65,6 +66,7 @@ pub mod diagnose;
 pub mod guard;
 mod home;
 pub mod iam;
+pub mod inspector;
 pub mod lifecycle;
 pub mod memory;
 mod nearest;

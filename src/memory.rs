@@ -240,14 +240,14 @@ fn millis(duration: Duration) -> u64 {
 
 /// Returns the resident memory of the process in bytes; `None` where it cannot be determined.
 #[cfg(target_os = "linux")]
-fn resident() -> Option<u64> {
+pub fn resident() -> Option<u64> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
     pages.checked_mul(rustix::param::page_size() as u64)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn resident() -> Option<u64> {
+pub fn resident() -> Option<u64> {
     None
 }
 

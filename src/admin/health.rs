@@ -28,7 +28,7 @@ pub struct Health {
 type Dial = Shared<BoxFuture<'static, Vec<(String, bool)>>>;
 
 /// The conditions of readiness.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct HealthSources {
     /// The addresses that are bound.
     pub listeners: Vec<String>,
@@ -111,7 +111,8 @@ impl Health {
         }
     }
 
-    fn current(&self) -> Readiness {
+    /// Returns the state of the process. Nothing is dialled.
+    pub fn current(&self) -> Readiness {
         let HealthSources {
             listeners,
             identities,

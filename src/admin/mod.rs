@@ -1,4 +1,4 @@
-//! The admin listener: serves health checks and metrics, and stops the process on request.
+//! The admin listener: serves health checks, metrics and the inspector, and stops the process on request.
 //!
 //! It is separate from the proxied port, so that clients of that port cannot use it and cannot fill
 //! it up. On a pod's address every peer may read health and metrics, but none may stop the process. At
@@ -16,7 +16,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, ORIGIN};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -24,7 +25,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -32,6 +33,7 @@ pub use health::{Health, HealthSources, Readiness};
 
 use crate::deadline::PeerTimer;
 use crate::guard::{Guard, LocalAddress, Navigations, Scheme};
+use crate::inspector::{InspectApi, Lifetime};
 use crate::lifecycle::BackgroundTasks;
 use crate::server::accept::{ConnectionSlots, accept};
 use crate::server::half_close::HeldOpen;
@@ -45,7 +47,10 @@ pub struct Admin {
     health: Health,
     quit: CancellationToken,
     connections: ConnectionSlots,
+    inspector: Option<InspectApi>,
 }
+
+type AdminBody = UnsyncBoxBody<Bytes, Infallible>;
 
 /// The connection limit. Probes and scrapes need only a few connections.
 const MAX_CONNECTIONS: usize = 64;
@@ -64,7 +69,14 @@ impl Admin {
             health,
             quit,
             connections: ConnectionSlots::new(MAX_CONNECTIONS, 0),
+            inspector: None,
         }
+    }
+
+    /// Serves the inspector, too.
+    pub fn with_inspector(mut self, inspector: Option<InspectApi>) -> Self {
+        self.inspector = inspector;
+        self
     }
 
     /// Serves `listener` until the background tasks are stopped.
@@ -82,7 +94,9 @@ impl Admin {
         let serve = |(stream, peer), slot| {
             let (admin, stop) = (Arc::clone(self), tasks.stop.clone());
             tasks.tracker.spawn(caught(Task::Admin, async move {
-                let served = timeout(MAX_LIFETIME, admin.serve_connection(stream, peer));
+                let lifetime = Lifetime::new(MAX_LIFETIME);
+                let served = admin.serve_connection(stream, peer, &lifetime);
+                let served = within(served, &lifetime);
                 stop.run_until_cancelled(served).await;
                 drop(slot);
             }));
@@ -90,7 +104,7 @@ impl Admin {
         accept("admin", &self.connections, next, serve).await;
     }
 
-    async fn serve_connection(&self, stream: TcpStream, peer: SocketAddr) {
+    async fn serve_connection(&self, stream: TcpStream, peer: SocketAddr, lifetime: &Lifetime) {
         let Ok(local) = stream.local_addr() else {
             return;
         };
@@ -98,9 +112,11 @@ impl Admin {
         let service = service_fn(|request| {
             has_request.notify_one();
             async move {
-                let answered = caught(Task::Admin, self.respond(&request, local, peer)).await;
+                let answering = self.answer(request, local, peer, lifetime);
+                let answered = caught(Task::Admin, answering).await;
                 let answer = answered.unwrap_or_else(|panicked| {
-                    plain_text(StatusCode::INTERNAL_SERVER_ERROR, &panicked.to_string())
+                    let text = panicked.to_string();
+                    plain_text(StatusCode::INTERNAL_SERVER_ERROR, &text).map(Full::boxed_unsync)
                 });
                 Ok::<_, Infallible>(answer)
             }
@@ -126,21 +142,41 @@ impl Admin {
         }
     }
 
+    /// Checks access, and responds.
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        local: SocketAddr,
+        peer: SocketAddr,
+        lifetime: &Lifetime,
+    ) -> Response<AdminBody> {
+        // A user may open these pages in a browser.
+        let navigations = Navigations::Allow;
+        let local_ip = LocalAddress::Tcp(local.ip());
+        if let Err(refusal) = self
+            .guard
+            .check(&request, local_ip, Scheme::Http, navigations)
+        {
+            let text = refusal.to_string();
+            return plain_text(StatusCode::FORBIDDEN, &text).map(Full::boxed_unsync);
+        }
+        match &self.inspector {
+            Some(inspector) if is_inspector(request.uri().path()) => {
+                inspector.respond(request, lifetime).await
+            }
+            Some(_) | None => self
+                .respond(&request, local, peer)
+                .await
+                .map(Full::boxed_unsync),
+        }
+    }
+
     async fn respond(
         &self,
         request: &Request<Incoming>,
         local: SocketAddr,
         peer: SocketAddr,
     ) -> Response<Full<Bytes>> {
-        // Nothing is signed here, and a user may open these pages in a browser.
-        let navigations = Navigations::Allow;
-        let local_ip = LocalAddress::Tcp(local.ip());
-        if let Err(refusal) = self
-            .guard
-            .check(request, local_ip, Scheme::Http, navigations)
-        {
-            return plain_text(StatusCode::FORBIDDEN, &refusal.to_string());
-        }
         let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
             "/livez" | "/readyz" | "/startupz" | "/metrics" if !is_get => not_allowed("GET"),
@@ -189,6 +225,23 @@ impl Admin {
         self.quit.cancel();
         plain_text(StatusCode::OK, "stopping")
     }
+}
+
+/// Waits for the end of a connection, at most for its lifetime, which may be extended meanwhile.
+async fn within(served: impl Future<Output = ()>, lifetime: &Lifetime) {
+    let started = Instant::now();
+    let mut served = pin!(served);
+    loop {
+        let end = started + lifetime.get();
+        if timeout_at(end, served.as_mut()).await.is_ok() || started + lifetime.get() <= end {
+            return;
+        }
+    }
+}
+
+/// Returns whether a path belongs to the inspector.
+fn is_inspector(path: &str) -> bool {
+    path == "/inspect" || path.starts_with("/inspect/")
 }
 
 /// Returns whether the client may stop the process: it must be on this machine or have a token, and

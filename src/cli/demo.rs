@@ -112,6 +112,8 @@ fn configure(options: &Options, emulator: &Emulator) -> Result<Config, Failure> 
         is_list: false,
     }));
     let (_, mut config) = config::load(&sources)?;
+    // Without an admin listener, nothing could show what it records.
+    config.inspect.is_enabled = config.admin.is_some();
     for route in &mut config.routes {
         route.trust = Trust::Pem(emulator.ca_pem().to_owned());
         route.credentials = Credentials::Fixed(aws_credential_types::Credentials::new(

@@ -362,7 +362,7 @@ fn heading(section: &Section, setting: &Setting) -> &'static str {
         (ROUTE, _) => UPSTREAM,
         ("guard", _) => "Access",
         ("tls", _) => "TLS",
-        ("log" | "iam" | "traces", _) => LOGGING,
+        ("log" | "iam" | "traces" | "inspect", _) => LOGGING,
         _ => LISTENING,
     }
 }

@@ -33,7 +33,7 @@ pub use opentelemetry::OPENTELEMETRY;
 pub use parse::{duration, log_filter, port, socket_address};
 pub use problem::{Problem, Problems};
 pub use raw::{DEFAULT_FILE, Flag, REGION_VARIABLES, Raw, Sources};
-pub use resolved::{Config, DrainConfig};
+pub use resolved::{Config, DrainConfig, InspectConfig};
 pub use route::{Credentials, RouteConfig, Trust};
 pub use setting::{Section, Setting};
 pub use settings::SECTIONS;

@@ -13,8 +13,8 @@ use super::problem::Problems;
 use super::raw::Raw;
 use super::route::{RouteConfig, RouteDefaults, routes};
 use super::settings::{
-    DrainSettings, GeneralSettings, IamSettings, LimitSettings, LogSettings, PoolSettings,
-    TimeoutSettings,
+    DrainSettings, GeneralSettings, IamSettings, InspectSettings, LimitSettings, LogSettings,
+    PoolSettings, TimeoutSettings,
 };
 use super::table::Table;
 use super::tls::tls;
@@ -56,6 +56,15 @@ pub struct Config {
     pub traces: Option<TraceConfig>,
     /// The file in which operations are recorded, for least-privilege policies.
     pub record: Option<PathBuf>,
+    pub inspect: InspectConfig,
+}
+
+/// `[inspect]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InspectConfig {
+    pub is_enabled: bool,
+    /// How much memory the recorded requests may occupy, in bytes.
+    pub memory: usize,
 }
 
 /// `[drain]`
@@ -138,6 +147,13 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
             "cannot be combined with `iam.record`, which writes its file: remove one of them",
         );
     }
+    let inspect = InspectSettings::read(&root.table("inspect"))?;
+    if inspect.enabled && general.admin.is_none() {
+        root.report(
+            "admin",
+            "must not be off with `inspect.enabled` (--inspect), whose page it serves",
+        );
+    }
     let forwarded = guard.as_ref().map(|guard| guard.forwarded);
     let defaults = route_defaults(forwarded, &limits, &timeouts, &pool);
     let routes = routes(root, defaults);
@@ -193,6 +209,10 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
         },
         traces,
         record,
+        inspect: InspectConfig {
+            is_enabled: inspect.enabled,
+            memory: inspect.memory,
+        },
     })
 }
 

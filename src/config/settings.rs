@@ -4,8 +4,8 @@ mod global;
 mod route;
 
 pub(super) use global::{
-    DrainSettings, GeneralSettings, GuardSettings, IamSettings, LimitSettings, LogSettings,
-    PoolSettings, TimeoutSettings, TlsSettings, TraceSettings,
+    DrainSettings, GeneralSettings, GuardSettings, IamSettings, InspectSettings, LimitSettings,
+    LogSettings, PoolSettings, TimeoutSettings, TlsSettings, TraceSettings,
 };
 pub(super) use route::{
     OperationSettings, RouteLimitSettings, RouteSettings, RouteTimeoutSettings, TokenSettings,
@@ -87,6 +87,11 @@ pub const SECTIONS: &[Section] = &[
         path: "iam",
         about: "Recording of operations, for least-privilege policies.",
         settings: IamSettings::SETTINGS,
+    },
+    Section {
+        path: "inspect",
+        about: "The inspector: a page of the admin listener that shows requests while they happen.",
+        settings: InspectSettings::SETTINGS,
     },
     Section {
         path: "log",

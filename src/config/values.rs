@@ -39,6 +39,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 const LONGEST_PRESIGNED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// hyper does not accept less.
 const LEAST_HEAD: usize = 8 * 1024;
+/// Less holds only a few requests.
+const LEAST_INSPECTED: usize = 1024 * 1024;
 
 pub(super) const TEXT: Type<String> = Type::parsed("text", "\"dev\"", parse::text);
 pub(super) const REGION: Type<String> = Type {
@@ -122,6 +124,13 @@ pub(super) const SIZE_OF_HEAD: Type<usize> = Type {
     bounds: &[Bound {
         holds: |size| *size >= LEAST_HEAD,
         text: "at least 8KiB",
+    }],
+    ..SIZE
+};
+pub(super) const SIZE_OF_INSPECTOR: Type<usize> = Type {
+    bounds: &[Bound {
+        holds: |size| *size >= LEAST_INSPECTED,
+        text: "at least 1MiB",
     }],
     ..SIZE
 };

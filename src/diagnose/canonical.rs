@@ -90,6 +90,11 @@ impl Canonical {
 
     /// Returns the hash of the canonical request; `None` if the body is not known.
     pub(super) fn hash(&self) -> Option<String> {
+        Some(sha256_hex(self.text()?.as_bytes()))
+    }
+
+    /// Returns the text that is hashed; `None` if the body is not known.
+    pub(super) fn text(&self) -> Option<String> {
         let payload = self.payload.as_ref()?;
         let mut text = format!("{}\n{}\n{}\n", self.method, self.path, self.query);
         for (name, value) in &self.headers {
@@ -102,7 +107,7 @@ impl Canonical {
         text.push_str(&self.signed_headers);
         text.push('\n');
         text.push_str(payload);
-        Some(sha256_hex(text.as_bytes()))
+        Some(text)
     }
 }
 

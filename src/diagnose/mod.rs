@@ -59,6 +59,7 @@ pub use times::parse_time;
 pub use tokens::credentials_cause;
 
 use answer::Parsed;
+use authorization::Scheme;
 use verified_request::VerifiedRequest;
 
 /// Returns why AWS rejected a request.
@@ -112,6 +113,26 @@ fn unknown(answer: &Parsed, sent: Option<&VerifiedRequest>, evidence: &Evidence)
         (false, None) => &[Need::Answer, Need::Request],
     };
     Diagnosis::unknown(answer.description(), needs)
+}
+
+/// Returns the canonical request and the string to sign that follow from a signed request; `None` if it is not
+/// signed, or its body is not known.
+pub fn calculation(request: &Request) -> Option<(String, String)> {
+    let request = VerifiedRequest::new(request);
+    let canonical = request.canonical()?.text()?;
+    let authorization = &request.authorization;
+    let algorithm = match &authorization.scheme {
+        Scheme::Sigv4 => "AWS4-HMAC-SHA256",
+        Scheme::OtherAlgorithm(name) => name,
+        Scheme::Missing | Scheme::Other(_) => return None,
+    };
+    let scope = authorization.credential.as_deref()?.split_once('/')?.1;
+    let time = request
+        .joined("x-amz-date")
+        .or_else(|| authorization.date.clone())?;
+    let hash = encode::sha256_hex(canonical.as_bytes());
+    let to_sign = [algorithm, &time, scope, &hash].join("\n");
+    Some((canonical, to_sign))
 }
 
 /// Returns the type and the text of the error in an answer. The type has no namespace. Both may be empty.

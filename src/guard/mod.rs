@@ -129,6 +129,11 @@ impl Guard {
         }
     }
 
+    /// Returns whether clients must present a token.
+    pub fn requires_token(&self) -> bool {
+        !self.config.tokens.is_empty()
+    }
+
     /// Returns whether the request presents a token from `guard.token_file`. Named tokens may be
     /// restricted, and do not count.
     pub fn has_unrestricted_token(&self, headers: &HeaderMap) -> bool {

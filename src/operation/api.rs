@@ -17,6 +17,7 @@ use super::exchange::{ExchangeError, UpstreamRequest, exchange};
 use super::field_denial;
 use super::filters::{LiveFilter, SubscriptionFilters};
 use super::identified::identified;
+use crate::inspector::ShownConnection;
 use crate::memory::{Buffer, ReadError};
 use crate::outbox::Outbox;
 use crate::realtime::{Pool, Subscription};
@@ -86,6 +87,11 @@ impl AppSyncApi {
         self.pool.availability()
     }
 
+    /// Returns the realtime connections.
+    pub fn connections(&self) -> Vec<ShownConnection> {
+        self.pool.shown()
+    }
+
     /// Starts a subscription. Its events go to `outbox` under `key`. The caller ends the
     /// returned span when upstream has confirmed the subscription.
     ///
@@ -101,6 +107,7 @@ impl AppSyncApi {
         record: &mut Record,
     ) -> Result<(LiveSubscription, UpstreamSpan), HeaderError> {
         record.bytes_in = data.len();
+        record.capture.request_body(data.as_bytes());
         let span = record.trace.upstream_span("start");
         self.policy.continue_trace(&mut headers, &span);
         let headers = match to_entries(&headers) {
@@ -113,7 +120,9 @@ impl AppSyncApi {
         let filter = self.filters.subscribed(&data);
         let start = Start { data, headers };
         let subscription = LiveSubscription {
-            _subscription: self.pool.subscribe(owner, start, outbox, key),
+            _subscription: self
+                .pool
+                .subscribe(owner, start, outbox, key, record.capture.clone()),
             _filter: filter,
         };
         Ok((subscription, span))
@@ -160,6 +169,7 @@ impl AppSyncApi {
         headers.insert(CONTENT_TYPE, json.clone());
         headers.insert(ACCEPT, json);
         record.bytes_in = body.len();
+        record.capture.request_body(&body);
         self.check_filters(&body);
         let request = UpstreamRequest {
             method: Method::POST,
@@ -187,6 +197,11 @@ impl AppSyncApi {
 
     /// Turns an HTTP response into the result and the ending of an operation.
     fn outcome(&self, head: &Parts, body: Bytes, record: &mut Record) -> (Option<Json>, Event) {
+        record.capture.response_head(head.status, &head.headers);
+        if record.capture.is_on() {
+            let masked = redact::mask_known(&body);
+            record.capture.response_body(&masked);
+        }
         if head.status.is_success()
             && let Ok(json) = Json::parse(redact::mask_known_body(body.clone()))
         {

@@ -74,13 +74,26 @@ pub async fn exchange(
         begun: Instant::now(),
         is_done: false,
     };
+    let capture = progress.record.capture.clone();
+    let shown = capture
+        .is_on()
+        .then(|| (method.clone(), headers.clone(), body.clone()));
     let sent = upstream.send(method, target, headers, body, repeat, &mut progress.timing);
     let result = tokio::select! {
         result = sent => result.map_err(ExchangeError::from),
         () = expired => Err(ExchangeError::Expired),
     };
     progress.is_done = true;
+    let timing = progress.timing;
     drop(progress);
+    if let (Some((method, headers, body)), Some(now)) = (shown, timing.signed_at) {
+        // At the same time, the signature is the same.
+        let signed = upstream.signed_request(&method, target, headers, &body, now);
+        if let Ok((uri, headers)) = signed.await {
+            let status = result.as_ref().ok().map(Response::status);
+            capture.sent(&method, &uri, &headers, &body, timing.attempts, status);
+        }
+    }
     record.sent = Some(
         result
             .as_ref()

@@ -23,6 +23,7 @@ use super::body::Body;
 use super::call::Call;
 use super::error::{Error, graphql_error, refused};
 use crate::guard::{Admission, OperationPolicies};
+use crate::inspector::Capture;
 use crate::memory::{Buffer, Memory, Share};
 use crate::operation::{AppSyncApi, RequestedOperation, admit, identified};
 use crate::telemetry::tasks::{Task, caught};
@@ -44,6 +45,7 @@ struct Batch {
     request_id: RequestId,
     client_address: Option<SocketAddr>,
     headers: HeaderMap,
+    capture: Capture,
 }
 
 /// How many operations of a batch run at once.
@@ -75,7 +77,7 @@ pub(super) async fn run(
     record.operation = Some("batch");
     record.trace.pass_on(&mut headers);
     call.route.headers.filter_session(&mut headers);
-    let batch = Arc::new(Batch::new(call, headers));
+    let batch = Arc::new(Batch::new(call, headers, record.capture.clone()));
     let sessions = Arc::clone(call.sessions);
     let mut turn = CancellationToken::new();
     turn.cancel();
@@ -115,7 +117,7 @@ pub(super) async fn run(
 }
 
 impl Batch {
-    fn new(call: Call<'_>, headers: HeaderMap) -> Self {
+    fn new(call: Call<'_>, headers: HeaderMap, capture: Capture) -> Self {
         let token = match call.admission {
             Admission::Granted(grant) => grant.name.clone(),
             Admission::Pending(_) => None,
@@ -132,6 +134,7 @@ impl Batch {
             request_id: call.request_id.clone(),
             client_address: call.client.peer,
             headers,
+            capture,
         }
     }
 
@@ -147,6 +150,7 @@ impl Batch {
         record.id = self.request_id.clone();
         record.client_address = self.client_address;
         record.trace = Trace::begin(&self.headers);
+        record.capture = self.capture.part(&self.headers);
         record.set_route(self.upstream.metrics());
         record.token.clone_from(&self.token);
         if let Some(Ok(selected)) = &selected {

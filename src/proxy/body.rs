@@ -222,6 +222,7 @@ impl HttpBody for Body {
                 Some(Ok(frame)) => {
                     let data = frame.data_ref().map_or(&[][..], |data| data);
                     record.bytes_out += data.len();
+                    record.capture.response_body(data);
                     if let Some((upstream, denials)) = &mut this.denials
                         && let Some(message) = denials.push(data)
                     {

@@ -58,6 +58,7 @@ pub use route::{RequestLimits, Route};
 pub use slot::{Slot, Slots};
 
 use crate::guard::{self, Admission, Cors, Guard, Navigations, Refusal, is_opened_in_a_window};
+use crate::inspector::Inspector;
 use crate::session::Sessions;
 use crate::telemetry::{Record, X_REQUEST_ID};
 use crate::upstream::UpstreamKind;
@@ -68,6 +69,7 @@ pub struct Proxy {
     guard: Guard,
     routes: Routes,
     sessions: Arc<Sessions>,
+    inspector: Inspector,
 }
 
 /// The client of a request, and the facts that are read from the request's head once.
@@ -85,7 +87,14 @@ impl Proxy {
             guard,
             routes: Routes::new(routes),
             sessions: Arc::new(sessions),
+            inspector: Inspector::default(),
         }
+    }
+
+    /// Shows every request to `inspector`.
+    pub fn with_inspector(mut self, inspector: Inspector) -> Self {
+        self.inspector = inspector;
+        self
     }
 
     /// Begins a request: creates its record, finds its route, and determines the format of its errors.
@@ -93,6 +102,7 @@ impl Proxy {
         let mut record = Box::new(Record::new(method_name(request.method())));
         record.client_address = client.peer;
         record.identify(request.headers());
+        record.capture = self.inspector.request(&request, client.peer);
         let located = self.routes.locate(request.uri());
         let accept = Accept::of(request.headers());
         let is_websocket = upgrade::asks_for_websocket(request.headers());
@@ -399,6 +409,10 @@ fn finish(mut response: Response<Body>, cors: &Cors, mut record: Box<Record>) ->
     if let Some(id) = record.id.header_value() {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
+    record
+        .capture
+        .response_head(response.status(), response.headers());
+    record.show();
     let length = response.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     response.body_mut().set_record(record, length);

@@ -99,6 +99,7 @@ pub(super) async fn read(
         slot.take()?;
     }
     record.bytes_in = bytes.len();
+    record.capture.request_body(&bytes);
     Ok(bytes)
 }
 

@@ -25,6 +25,7 @@ use super::RealtimeConfig;
 use super::connector::RealtimeConnector;
 use super::driver::{Command, Driver, Report, Reports};
 use super::subscriber::{MAX_CONNECTIONS, Subscriber};
+use crate::inspector::{Capture, ShownConnection};
 use crate::lifecycle::BackgroundTasks;
 use crate::outbox::Outbox;
 use crate::telemetry::metrics::RouteMetrics;
@@ -104,13 +105,14 @@ impl Pool {
     }
 
     /// Starts a subscription. Its events are queued in `outbox` with the key `operation`; the last event
-    /// ends the operation.
+    /// ends the operation. Its messages are shown to `capture`.
     pub fn subscribe(
         &self,
         owner: Owner,
         start: Start,
         outbox: Outbox,
         operation: OperationKey,
+        capture: Capture,
     ) -> Subscription {
         let recorder = self.0.connector.upstream.recorder();
         match self.0.connector.protocol {
@@ -122,6 +124,7 @@ impl Pool {
             outbox,
             operation,
             connector: Arc::clone(&self.0.connector),
+            capture,
         });
         let key = self
             .0
@@ -130,6 +133,27 @@ impl Pool {
             pool: Arc::clone(&self.0),
             key,
         }
+    }
+
+    /// Returns the open connections as the inspector shows them.
+    pub fn shown(&self) -> Vec<ShownConnection> {
+        let state = self.0.state.lock();
+        let ids = state.drivers.keys();
+        let mut shown: Vec<ShownConnection> = ids
+            .filter(|id| state.placement.is_ready(**id))
+            .map(|id| ShownConnection {
+                id: id.0,
+                subscriptions: state.placement.count(*id),
+                limit: self.0.config.subscriptions,
+                entries: state
+                    .placement
+                    .subscribers(*id)
+                    .filter_map(|subscriber| subscriber.capture.id())
+                    .collect(),
+            })
+            .collect();
+        shown.sort_unstable_by_key(|connection| connection.id);
+        shown
     }
 
     /// Returns whether upstream is known to be unreachable. If so, the pool tries to reconnect.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::graphql::{Event, GraphqlError, OperationKey};
 use countersign_protocol::realtime::Start;
+use countersign_protocol::realtime::connection::Connection;
 use countersign_protocol::realtime::placement::SubscriptionEnd;
 
 use super::connector::RealtimeConnector;
+use crate::inspector::{Capture, Direction, Side, message_id};
 use crate::outbox::{Outbox, Overflow};
 use crate::telemetry::metrics::metrics;
 
@@ -18,6 +20,7 @@ pub(super) struct Subscriber {
     pub(super) outbox: Outbox,
     pub(super) operation: OperationKey,
     pub(super) connector: Arc<RealtimeConnector>,
+    pub(super) capture: Capture,
 }
 
 /// The maximum number of connections of a pool that are open or being opened.
@@ -79,6 +82,15 @@ impl Subscriber {
             }
         };
         self.outbox.end(self.operation, event);
+    }
+}
+
+/// Shows a message of a connection to the inspector.
+pub(super) fn show(machine: &Connection<Arc<Subscriber>>, direction: Direction, text: &str) {
+    if let Some(id) = message_id(text)
+        && let Some(subscriber) = machine.subscriber_of(&id)
+    {
+        subscriber.capture.frame(Side::Upstream, direction, text);
     }
 }
 

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::guard::{Admission, OperationPolicies};
+use crate::inspector::Inspector;
 use crate::memory::{Memory, Share};
 use crate::operation::AppSyncApi;
 use crate::outbox::OutboxBudget;
@@ -53,6 +54,9 @@ pub(super) struct SessionContext {
     pub(super) owner: Owner,
     /// The value of `method` in the log lines of its operations.
     pub(super) method: &'static str,
+    /// The client protocol.
+    pub(super) dialect: &'static str,
+    pub(super) inspector: Inspector,
     pub(super) headers: HeaderMap,
     pub(super) route: String,
     pub(super) api: Arc<AppSyncApi>,

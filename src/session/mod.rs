@@ -6,6 +6,7 @@
 //! session's one outbox. A [`tunnel`] has no protocol machine: it relays bytes.
 
 mod context;
+mod failure;
 mod operations;
 mod reserved;
 mod stream;
@@ -31,6 +32,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 pub use tunnel::{Keepalive, Tunnel};
 
 use crate::guard::{Admission, OperationPolicies};
+use crate::inspector::Inspector;
 use crate::lifecycle::ClientTasks;
 use crate::memory::{Memory, Share};
 use crate::operation::AppSyncApi;
@@ -51,6 +53,7 @@ pub struct Sessions {
     last_owner: AtomicU64,
     reserved: ReservedStreams,
     documents: Documents,
+    inspector: Inspector,
 }
 
 /// The client that a session serves.
@@ -99,7 +102,14 @@ impl Sessions {
             last_owner: AtomicU64::new(0),
             reserved: ReservedStreams::default(),
             documents: Documents::default(),
+            inspector: Inspector::default(),
         }
+    }
+
+    /// Shows every operation to `inspector`.
+    pub fn with_inspector(mut self, inspector: Inspector) -> Self {
+        self.inspector = inspector;
+        self
     }
 
     /// Returns whether the process is shutting down.
@@ -203,6 +213,8 @@ impl Sessions {
             expired: self.expired.clone(),
             owner: Owner(self.last_owner.fetch_add(1, Ordering::Relaxed)),
             method,
+            dialect,
+            inspector: self.inspector.clone(),
             headers: client.headers,
             route: client.route,
             api: client.api,

@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::context::SessionContext;
+use super::failure::record_failure;
 use crate::guard::{Admission, Grant, OperationPolicies};
+use crate::inspector::Capture;
 use crate::memory::Buffer;
 use crate::operation::{
     HeaderError, LiveSubscription, NotAdmitted, RequestedOperation, admit, from_entries,
@@ -28,10 +30,7 @@ use crate::operation::{
 use crate::outbox::Outbox;
 use crate::telemetry::metrics::{GaugeGuard, metrics};
 use crate::telemetry::tasks::{Task, caught};
-use crate::telemetry::{
-    EndedBy, Record, RecordCode, RecordedRejection, RequestId, TRACEPARENT, TRACESTATE, Trace,
-    UpstreamSpan,
-};
+use crate::telemetry::{EndedBy, Record, RequestId, TRACEPARENT, TRACESTATE, Trace, UpstreamSpan};
 
 /// The running operations of one session. Dropping them stops them.
 pub(super) struct Operations {
@@ -43,6 +42,8 @@ pub(super) struct Operations {
     running: HashMap<OperationKey, Running>,
     /// Cancelled when the latest publish has ended.
     published: Option<CancellationToken>,
+    /// The capture of the latest operation.
+    latest: Capture,
 }
 
 /// A running operation. Dropping it stops it.
@@ -97,7 +98,13 @@ impl Operations {
             outbox,
             running: HashMap::new(),
             published: None,
+            latest: Capture::default(),
         }
+    }
+
+    /// Returns the capture of the operation that was started last.
+    pub(super) fn latest(&self) -> &Capture {
+        &self.latest
     }
 
     /// Adds the policies of a token that the client has sent.
@@ -207,32 +214,12 @@ impl Operations {
                     self.context.metrics().events_delivered.inc();
                     record.bytes_out += json.len();
                     record.events = record.events.map(|events| events + 1);
+                    record.capture.event();
+                    record.show();
                 }
                 Event::Error(errors) => {
                     identify_own(errors, &record.id);
-                    let text = |name: &str| {
-                        let mut values =
-                            errors.iter().filter_map(|error| error.extensions.get(name));
-                        values.find_map(|value| value.as_str())
-                    };
-                    // AWS's type is the code of a rejection; that of a resolver's error may be anything.
-                    let cause = text("cause");
-                    let code = text("code").or_else(|| cause.and(text("errorType")));
-                    record.code = code.map(RecordCode::named);
-                    record.sent = text("sent").and_then(Sent::from_name);
-                    record.cause = cause.map(str::to_owned);
-                    // The connection logs once why AppSync refused its connect.
-                    let is_own = code != Some(Code::UpstreamRefused.as_str());
-                    record.rejection = cause.filter(|_| is_own).map(|_| {
-                        let mut identities =
-                            errors.iter().filter_map(|error| error.identity.as_deref());
-                        Box::new(RecordedRejection {
-                            confidence: text("confidence").unwrap_or_default().to_owned(),
-                            identity: identities.next().map(|identity| identity.0.clone()),
-                            denied: text("denied").map(str::to_owned),
-                            fix: text("hint").unwrap_or_default().to_owned(),
-                        })
-                    });
+                    record_failure(errors, record);
                 }
                 Event::Lost => {
                     record.code = Some(Code::SubscriptionLost.into());
@@ -397,7 +384,11 @@ impl Operations {
 
     /// Returns the record of an operation with these headers. If they are invalid, it belongs to the trace
     /// of the session.
-    fn record(&self, operation: &'static str, headers: &Result<HeaderMap, HeaderError>) -> Record {
+    fn record(
+        &mut self,
+        operation: &'static str,
+        headers: &Result<HeaderMap, HeaderError>,
+    ) -> Record {
         let mut record = Record::new(self.context.method);
         // The operation of a stream is that of its request; a socket has many.
         let session_id = &self.context.request_id;
@@ -408,10 +399,15 @@ impl Operations {
             record.identify(headers);
         }
         record.client_address = self.context.client_address;
-        record.trace = Trace::begin(headers.as_ref().unwrap_or(&self.context.headers));
+        let context = &self.context;
+        let sent = headers.as_ref().unwrap_or(&context.headers);
+        record.trace = Trace::begin(sent);
+        record.capture = context.inspector.operation(context.dialect, sent);
         record.set_route(self.context.metrics());
         record.operation = Some(operation);
         record.token.clone_from(&self.token);
+        record.show();
+        self.latest = record.capture.clone();
         record
     }
 

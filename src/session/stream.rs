@@ -20,6 +20,7 @@ use tracing::debug;
 use super::context::SessionContext;
 use super::operations::Operations;
 use crate::deadline::Deadline;
+use crate::inspector::{Direction, Side};
 use crate::outbox::{Inbox, outbox};
 
 /// The operation whose results a response streams.
@@ -281,10 +282,17 @@ impl<M: StreamDialect> Stream<M> {
         }
     }
 
+    /// Returns the step that writes a text, and shows the text to the inspector.
+    fn text(&self, text: String) -> Step {
+        let capture = self.operations.latest();
+        capture.frame(Side::Client, Direction::Out, &text);
+        Step::Send(text)
+    }
+
     fn perform(&mut self, output: Output) -> Step {
         match output {
-            Output::Send(text) => return Step::Send(text),
-            Output::SendEvent(frame) => return Step::Send(frame.into()),
+            Output::Send(text) => return self.text(text),
+            Output::SendEvent(frame) => return self.text(frame.into()),
             Output::Close(close) if close.code == Close::NORMAL => return Step::End,
             Output::Close(_) => return Step::Cut,
             Output::Start(key, selected, inspected) => {

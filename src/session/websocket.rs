@@ -28,6 +28,7 @@ use super::context::SessionContext;
 use super::operations::{Operations, count_refusals};
 use crate::deadline::Deadline;
 use crate::guard::Admission;
+use crate::inspector::FrameLog;
 use crate::outbox::{Inbox, outbox};
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::tasks::{Task, caught};
@@ -49,6 +50,8 @@ struct Session {
     deadline: Deadline,
     is_draining: bool,
     has_expired: bool,
+    /// Shows the messages to the inspector, if it is on.
+    frames: Option<Box<FrameLog>>,
 }
 
 /// The number and the size of some events.
@@ -97,6 +100,7 @@ pub(super) async fn serve(
         dialect: websocket(protocol, Instant::now(), times, config.limits(), documents),
         operations: Operations::new(Arc::clone(&context), outbox),
         admission: context.admission.clone(),
+        frames: FrameLog::of_client(&context.inspector),
         context,
         inbox,
         carried: Carried::default(),
@@ -268,6 +272,9 @@ impl Session {
         }
         // Some clients begin their JSON with a byte order mark (RFC 8259, section 8.1).
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        if let Some(frames) = &mut self.frames {
+            frames.received(text);
+        }
         self.dialect.handle_text(Instant::now(), text);
         count_refusals(self.dialect.take_refusals());
     }
@@ -280,8 +287,19 @@ impl Session {
 
     fn perform(&mut self, output: Output, link: &mut Link) {
         match output {
-            Output::Send(text) => link.send(text),
-            Output::SendEvent(frame) => link.send_event(frame),
+            Output::Send(text) => {
+                if let Some(frames) = &mut self.frames {
+                    frames.sent(&text);
+                }
+                link.send(text);
+            }
+            Output::SendEvent(frame) => {
+                if let Some(frames) = &mut self.frames {
+                    let parts = [frame.head.as_str(), frame.payload.as_str(), frame.tail];
+                    frames.sent(&parts.concat());
+                }
+                link.send_event(frame);
+            }
             Output::Close(close) => self.last = Some(close),
             Output::Init(payload) => self.init(payload.as_deref()),
             Output::Start(..) | Output::Subscribe(..) | Output::Publish(..)
@@ -291,10 +309,24 @@ impl Session {
             }
             Output::Start(key, selected, inspected) => {
                 self.operations.start(key, &selected, *inspected);
+                self.show_start();
             }
-            Output::Subscribe(key, subscribe) => self.operations.subscribe(key, &subscribe),
-            Output::Publish(key, publish) => self.operations.publish(key, &publish),
+            Output::Subscribe(key, subscribe) => {
+                self.operations.subscribe(key, &subscribe);
+                self.show_start();
+            }
+            Output::Publish(key, publish) => {
+                self.operations.publish(key, &publish);
+                self.show_start();
+            }
             Output::Stop(key) => self.operations.finish(key),
+        }
+    }
+
+    /// Shows the message that has started an operation to the inspector.
+    fn show_start(&mut self) {
+        if let Some(frames) = &mut self.frames {
+            frames.started(self.operations.latest());
         }
     }
 

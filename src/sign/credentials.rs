@@ -223,6 +223,11 @@ impl CredentialSource {
         Some((snapshot.provider().to_owned(), expires))
     }
 
+    /// Returns the credentials that were loaded last, even if they have expired.
+    pub fn held(&self) -> Option<Arc<Snapshot>> {
+        self.state.borrow().snapshot.clone()
+    }
+
     /// Returns the remaining lifetime of the credentials at `now`: `Some(None)` if they do not expire;
     /// `None` if there are no valid credentials, or if AWS has rejected them.
     pub fn remaining(&self, now: SystemTime) -> Option<Option<Duration>> {

@@ -12,6 +12,7 @@ use super::metrics::{GaugeGuard, OperationLabels, RequestLabels, RouteMetrics, S
 use super::record_code::RecordCode;
 use super::request_id::RequestId;
 use super::trace::{RequestAttributes, Trace};
+use crate::inspector::{Capture, Facts, RejectionFacts};
 use countersign_protocol::error_code::{Code, Sent};
 
 /// What is known about a request so far. It is written once, when the request ends, and contains no
@@ -53,6 +54,8 @@ pub struct Record {
     pub first_byte: Duration,
     /// The span of the request.
     pub trace: Trace,
+    /// Stores the parts of the request for the inspector.
+    pub capture: Capture,
     is_written: bool,
 }
 
@@ -120,6 +123,7 @@ impl Record {
             connect: Duration::ZERO,
             first_byte: Duration::ZERO,
             trace: Trace::none(),
+            capture: Capture::default(),
             is_written: false,
         }
     }
@@ -136,6 +140,41 @@ impl Record {
         self._in_flight =
             (self.client() == HTTP).then(|| GaugeGuard::new(&route.requests_in_flight));
         self.route = Some(Arc::clone(route));
+        self.show();
+    }
+
+    /// Shows the inspector what is known so far.
+    pub fn show(&self) {
+        self.capture.show(|| self.facts());
+    }
+
+    fn facts(&self) -> Facts {
+        let rejection = self.rejection.as_deref();
+        Facts {
+            method: self.method,
+            route: self.route.as_ref().map(|route| Arc::clone(&route.name)),
+            operation: self.operation,
+            name: self.name.clone(),
+            client: self.client_address,
+            token: self.token.clone(),
+            status: self.status,
+            code: self.code.as_ref().map(|code| code.as_str().to_owned()),
+            sent: self.sent.map(Sent::as_str),
+            request_id: self.aws_request_id.clone(),
+            error: self.error.clone(),
+            cause: self.cause.clone(),
+            rejection: rejection.map(|rejection| RejectionFacts {
+                confidence: rejection.confidence.clone(),
+                identity: rejection.identity.clone(),
+                denied: rejection.denied.clone(),
+                fix: rejection.fix.clone(),
+            }),
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            signing: self.signing,
+            connect: self.connect,
+            first_byte: self.first_byte,
+        }
     }
 
     /// Returns the value of the label `client`.
@@ -156,6 +195,7 @@ impl Record {
 
     pub fn set_name(&mut self, name: Option<&str>) {
         self.name = name.map(|name| name.chars().take(MAX_NAME).collect());
+        self.show();
     }
 
     fn route(&self) -> Option<&str> {
@@ -174,6 +214,7 @@ impl Record {
             return;
         }
         self.count();
+        self.capture.finish(|| self.facts());
         self.trace.set_attributes(&RequestAttributes {
             method: self.method,
             route: self.route(),

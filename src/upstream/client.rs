@@ -37,6 +37,10 @@ pub struct Timing {
     pub first_byte: Duration,
     /// Whether a connection was asked to send the request.
     pub is_sending: bool,
+    /// The time of the last signature.
+    pub signed_at: Option<SystemTime>,
+    /// How many times the request was signed.
+    pub attempts: u32,
 }
 
 /// The upstream of one route.
@@ -187,6 +191,8 @@ impl Upstream {
             let signed_at = Instant::now();
             let mut signed = headers.clone();
             let now = self.next_signing_time(renewals);
+            timing.signed_at = Some(now);
+            timing.attempts += 1;
             let uri = self.sign(&method, target, &mut signed, &body, now, timing);
             let attempted = match uri.await {
                 Ok(uri) => {
@@ -231,13 +237,29 @@ impl Upstream {
         &self,
         method: &Method,
         target: &RequestTarget,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
         body: &[u8],
         now: SystemTime,
     ) -> Result<HeaderMap, Error> {
+        let signed = self.signed_request(method, target, headers, body, now);
+        signed.await.map(|(_, headers)| headers)
+    }
+
+    /// Returns the URI and the headers of a request that is signed at `now`, without sending it.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub async fn signed_request(
+        &self,
+        method: &Method,
+        target: &RequestTarget,
+        mut headers: HeaderMap,
+        body: &[u8],
+        now: SystemTime,
+    ) -> Result<(Uri, HeaderMap), Error> {
         let mut timing = Timing::default();
         let signing = self.sign(method, target, &mut headers, body, now, &mut timing);
-        signing.await.map(|_| headers)
+        signing.await.map(|uri| (uri, headers))
     }
 
     /// Signs the final bytes of a request at `now`, adds the headers of the signature, and returns the URI to

@@ -57,6 +57,7 @@ mod gateway;
 mod guard;
 mod hosts;
 mod http_input;
+mod inspector;
 mod interop;
 mod interrupted;
 mod listeners;

@@ -21,7 +21,7 @@ type Rule = fn(&Source) -> Vec<(usize, String)>;
 
 /// The modules that each module may import, besides those in [`SHARED`]. `emulator` is another crate of
 /// the workspace, and `protocol/dialect` is a module of a third one.
-const IMPORTS: [(&str, &[&str]); 26] = [
+const IMPORTS: [(&str, &[&str]); 27] = [
     ("build", &[]),
     ("main", &["cli"]),
     (
@@ -164,12 +164,27 @@ const IMPORTS: [(&str, &[&str]); 26] = [
     ("outbox", &["protocol/graphql"]),
     ("memory", &[]),
     ("telemetry", &["trusted_file"]),
+    (
+        "inspector",
+        &[
+            "diagnose",
+            "guard",
+            "memory",
+            "operation",
+            "protocol/graphql",
+            "server",
+            "sign",
+            "upstream",
+        ],
+    ),
 ];
 
 /// Modules that every module of `countersign` may import.
-const SHARED: [&str; 6] = [
+const SHARED: [&str; 7] = [
     "deadline",
     "home",
+    // Its captures; its API imports the rest.
+    "inspector",
     "lifecycle",
     "nearest",
     "protocol/error_code",

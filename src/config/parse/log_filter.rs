@@ -72,7 +72,7 @@ const CRATES: [&str; 22] = [
 ];
 const COUNTERSIGN: &str = "countersign";
 /// The parts of countersign: its modules, and `request` for the lines of requests.
-const PARTS: [&str; 23] = [
+const PARTS: [&str; 24] = [
     "admin",
     "app",
     "check",
@@ -82,6 +82,7 @@ const PARTS: [&str; 23] = [
     "diagnose",
     "guard",
     "iam",
+    "inspector",
     "lifecycle",
     "memory",
     "net",

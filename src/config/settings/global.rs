@@ -216,6 +216,17 @@ settings! {
 }
 
 settings! {
+    /// `[inspect]`
+    InspectSettings {
+        /// Record requests, with their bodies and without credentials, and show them at `/inspect/` of the
+        /// admin listener. Everybody who may open that page sees what clients send and receive.
+        enabled: bool = values::SWITCH, default false, flag "--inspect";
+        /// Maximum memory for recorded requests. The oldest ones are removed first.
+        memory: usize = values::SIZE_OF_INSPECTOR, default "64MiB";
+    }
+}
+
+settings! {
     /// `[log]`
     LogSettings {
         /// Format of log lines: text or json.

@@ -7,6 +7,7 @@
 
 mod endings;
 mod output;
+mod queries;
 mod stall;
 mod subscriptions;
 
@@ -104,12 +105,6 @@ impl<S> Connection<S> {
             (Phase::Acking { .. } | Phase::Ready | Phase::Ended, _) => SubscriptionState::Waiting,
         };
         self.subscriptions.insert(key, id, start, subscriber, state);
-    }
-
-    /// Returns what the driver attached to the subscription, unless it has ended.
-    pub fn subscriber(&self, key: Key) -> Option<&S> {
-        let subscription = self.subscriptions.get(key)?;
-        Some(&subscription.subscriber)
     }
 
     /// Handles the result of [`Output::Sign`] or [`Output::Renew`]: the authorization object, or the errors

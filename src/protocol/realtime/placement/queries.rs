@@ -5,6 +5,15 @@ use super::interface::{ConnectionId, SubscriptionPhase};
 use crate::realtime::connection::Key;
 
 impl<T> Placement<T> {
+    /// Returns the subscribers of a connection.
+    pub fn subscribers(&self, id: ConnectionId) -> impl Iterator<Item = &T> {
+        let connections = self.connections.iter();
+        let connections = connections.filter(move |connection| connection.id == id);
+        connections
+            .flat_map(|connection| connection.subscriptions.values())
+            .map(|placed| &placed.subscriber)
+    }
+
     /// Returns whether AppSync has acknowledged the connection.
     pub fn is_ready(&self, id: ConnectionId) -> bool {
         let mut connections = self.connections.iter();
