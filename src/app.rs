@@ -38,6 +38,7 @@ use crate::proxy::Proxy;
 use crate::server::{Listen, Passed, Server, ServerConfig};
 use crate::session::Sessions;
 use crate::sign::credentials::CredentialSource;
+use crate::telemetry::BANNER_TARGET;
 
 /// A running countersign.
 #[derive(Debug)]
@@ -146,7 +147,7 @@ impl App {
             };
             let mut inspect_api = None;
             if let Some(address) = admin_address {
-                info!("health and metrics on http://{address}");
+                info!(target: BANNER_TARGET, "health and metrics on http://{address}");
                 let addresses = Addresses {
                     bound: &bound,
                     admin: address,
@@ -161,7 +162,7 @@ impl App {
         }
         for route in &config.routes {
             match route.credentials {
-                Credentials::Provider(_) => info!("{}", route.decision()),
+                Credentials::Provider(_) => info!(target: BANNER_TARGET, "{}", route.decision()),
                 // The demo's banner shows its routes.
                 Credentials::Fixed(_) => debug!("{}", route.decision()),
             }

@@ -33,6 +33,7 @@
 //! | [`nearest`] | finds the name that a mistyped one stands for |
 //! | [`trusted_file`] | reads files that decide whom to trust, and detects their changes |
 //! | [`inspector`] | recorder and API of the inspector, which shows requests on the admin listener |
+//! | [`visible`] | shows hidden characters of a text as escapes |
 //! | [`iam`] | recorded operations, GraphQL documents, least-privilege IAM policies |
 //!
 //! A request flows one way: `server`, `guard`, `proxy`, then `upstream`, which signs last. An
@@ -81,3 +82,4 @@ pub mod sign;
 pub mod telemetry;
 pub mod trusted_file;
 pub mod upstream;
+pub mod visible;

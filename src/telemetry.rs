@@ -2,6 +2,7 @@
 
 pub mod build;
 mod error_chain;
+mod graphql_errors;
 mod log;
 pub mod metrics;
 mod otlp;
@@ -12,7 +13,11 @@ pub mod tasks;
 mod trace;
 
 pub use error_chain::error_chain;
-pub use log::{HeldLines, LogConfig, LogFormat, LogGuard, init, init_held, parse_filter};
+pub use graphql_errors::{ErrorSearch, GraphqlErrors};
+pub use log::{
+    BANNER_TARGET, HeldLines, LogConfig, LogFormat, LogGuard, Terminal, When, init, init_held,
+    parse_filter,
+};
 pub use otlp::{Export, TraceConfig, TraceError};
 pub use record::{EndedBy, Record, RecordedRejection};
 pub use record_code::RecordCode;

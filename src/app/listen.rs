@@ -11,6 +11,7 @@ use crate::admin;
 use crate::config::Config;
 use crate::server::{Listen, Listener, Passed, Tls, TlsError};
 use crate::sign::clock;
+use crate::telemetry::BANNER_TARGET;
 
 /// How many ports after the default one are tried for the admin listener.
 const OTHER_PORTS: u16 = 100;
@@ -100,12 +101,12 @@ pub(super) fn log_addresses(config: &Config, has_tls: bool, bound: &[Listen]) {
         let address = match listen {
             Listen::Tcp(address) => address,
             Listen::Unix(_) => {
-                info!("listening on {listen}");
+                info!(target: BANNER_TARGET, "listening on {listen}");
                 continue;
             }
         };
         let urls = schemes.iter().map(|scheme| format!("{scheme}://{address}"));
-        info!("listening on {}", urls.collect::<Vec<_>>().join(" and "));
+        info!(target: BANNER_TARGET, "listening on {}", urls.collect::<Vec<_>>().join(" and "));
         if !listen.is_local()
             && config.guard.tokens.is_empty()
             && !config.guard.requires_certificate

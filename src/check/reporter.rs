@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::report::{Fault, NotPassed, Outcome, Passed, Report, Step};
-use crate::diagnose::display::visible;
+use crate::visible::visible;
 
 /// Reports the steps of one route.
 pub(super) struct Reporter<'a> {

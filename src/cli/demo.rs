@@ -29,7 +29,7 @@ pub(super) struct Options {
 #[derive(Debug)]
 struct DemoSettings(Vec<Flag>);
 
-const SETTINGS: [&str; 9] = [
+const SETTINGS: [&str; 10] = [
     "listen",
     "admin",
     "guard.allow_origins",
@@ -39,6 +39,7 @@ const SETTINGS: [&str; 9] = [
     "tls.dev",
     "log.format",
     "log.filter",
+    "log.color",
 ];
 
 impl Args for DemoSettings {
@@ -189,7 +190,7 @@ To stop the demo, press Ctrl-C.
 }
 
 /// Returns the address at which this machine reaches a listener.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     if !address.ip().is_unspecified() {
         return address;
     }

@@ -12,7 +12,7 @@ use super::process::signals::Signals;
 use super::runtime::{runtime, start_log};
 use super::settings::{filter_of, verbosity};
 use crate::config::{log_filter, socket_address};
-use crate::telemetry::{LogConfig, LogFormat};
+use crate::telemetry::{LogConfig, LogFormat, When};
 
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
@@ -84,8 +84,12 @@ impl FromArgMatches for Filter {
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let config = LogConfig {
-        format: LogFormat::Text,
+        format: LogFormat::Auto,
         filter: options.log.0.clone(),
+        color: When::Auto,
+        graphql_errors: When::Never,
+        shows_routes: false,
+        has_banner: false,
     };
     let _flush = start_log(&config, None)?;
     runtime()?.block_on(async {

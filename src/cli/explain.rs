@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::failure::Failure;
 use super::output::print;
+use super::settings::allows_colors;
 use crate::diagnose::{Credentials, diagnose};
 use inputs::{Contents, Inputs};
 use report::Style;
@@ -123,14 +124,9 @@ fn credentials() -> Option<Credentials> {
     })
 }
 
-/// Returns the style of standard output: colours on a terminal, unless `NO_COLOR` is set.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the command line is where the environment is read"
-)]
+/// Returns the style of standard output: colours on a terminal, unless the user has turned them off.
 fn style() -> Style {
-    let is_off = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if io::stdout().is_terminal() && !is_off {
+    if io::stdout().is_terminal() && allows_colors() {
         Style::Colored
     } else {
         Style::Plain

@@ -1,6 +1,7 @@
 //! The command line: parses the arguments, runs a command and returns the exit code.
 
 mod admin;
+mod banner;
 mod check;
 mod completions;
 mod config;

@@ -19,6 +19,11 @@ pub(super) fn report(failure: &Failure) {
     }
 }
 
+/// Writes a text to standard error. If standard error is closed, nobody can be notified.
+pub(super) fn write_banner(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
 /// Writes a line to standard error. If standard error is closed, nobody can be notified.
 pub(super) fn note(line: &str) {
     let _ = writeln!(std::io::stderr(), "countersign: {line}");

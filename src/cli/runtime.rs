@@ -1,11 +1,14 @@
 //! Starts what commands run on: the runtime, the log and the export of spans.
 
+use std::io::{self, IsTerminal as _};
+
 use tokio::runtime::{Handle, Runtime};
 use tracing_subscriber::filter::ParseError;
 
 use super::failure::Failure;
+use super::settings::allows_colors;
 use crate::config::{Config, Problem, Problems};
-use crate::telemetry::{self, Export, HeldLines, LogConfig, LogGuard};
+use crate::telemetry::{self, Export, HeldLines, LogConfig, LogGuard, Terminal};
 
 /// Returns the exporter of spans, which runs on `runtime`, or `None` if none is configured.
 pub(super) fn export(config: &Config, runtime: &Handle) -> Result<Option<Export>, Failure> {
@@ -16,7 +19,7 @@ pub(super) fn export(config: &Config, runtime: &Handle) -> Result<Option<Export>
 
 /// Starts the log. The returned guard writes the remaining lines when it is dropped.
 pub(super) fn start_log(config: &LogConfig, export: Option<&Export>) -> Result<LogGuard, Failure> {
-    telemetry::init(config, export).map_err(invalid_filter)
+    telemetry::init(&on_terminal(config), export).map_err(invalid_filter)
 }
 
 /// Does the same, and holds the lines until the returned [`HeldLines`] is dropped.
@@ -24,7 +27,15 @@ pub(super) fn start_held_log(
     config: &LogConfig,
     export: Option<&Export>,
 ) -> Result<(LogGuard, HeldLines), Failure> {
-    telemetry::init_held(config, export).map_err(invalid_filter)
+    telemetry::init_held(&on_terminal(config), export).map_err(invalid_filter)
+}
+
+/// Returns the settings of the log with what depends on standard error.
+pub(super) fn on_terminal(config: &LogConfig) -> LogConfig {
+    config.clone().on(Terminal {
+        is_terminal: io::stderr().is_terminal(),
+        allows_colors: allows_colors(),
+    })
 }
 
 fn invalid_filter(error: ParseError) -> Failure {

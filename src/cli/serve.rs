@@ -2,16 +2,19 @@
 
 use tracing::info;
 
+use super::banner::Banner;
 use super::failure::Failure;
+use super::output::write_banner;
 use super::process::orphans::Reaper;
 use super::process::signals::Signals;
 use super::process::{self, sandbox, systemd};
-use super::runtime::{export, runtime, start_log};
+use super::runtime::{export, on_terminal, runtime, start_held_log};
 use super::settings::Settings;
 use crate::app::App;
 use crate::config::{self, Config};
 use crate::memory::Memory;
 use crate::server::Passed;
+use crate::telemetry::HeldLines;
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let mut sources = settings.sources();
@@ -39,24 +42,36 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     };
     let runtime = runtime()?;
     let export = export(&config, runtime.handle())?;
-    let _flush = start_log(&config.log, export.as_ref())?;
+    let log = on_terminal(&config.log);
+    let (_flush, held) = start_held_log(&log, export.as_ref())?;
+    let banner = log.has_banner.then(|| (Banner::of(&config), held));
     if let Some(file) = &sources.file {
         info!("configuration file: {}", file.display());
     }
     if let Some(sandbox) = sandbox {
         sandbox.log();
     }
-    let served = runtime.block_on(serve(config, sockets.passed, signals));
+    let served = runtime.block_on(serve(config, sockets.passed, signals, banner));
     if let Some(export) = export {
         export.flush();
     }
     served
 }
 
-async fn serve(config: Config, passed: Vec<Passed>, signals: Signals) -> Result<(), Failure> {
+/// Writes the banner before the lines of the log that wait for it.
+async fn serve(
+    config: Config,
+    passed: Vec<Passed>,
+    signals: Signals,
+    banner: Option<(Banner, HeldLines)>,
+) -> Result<(), Failure> {
     // This must come before a credential provider runs its first program.
     let _reaper = Reaper::start();
     let app = App::start_on(config, passed).await?;
+    if let Some((banner, held)) = banner {
+        write_banner(&banner.text(&app));
+        drop(held);
+    }
     let notifier = systemd::Notifier::ready(app.credentials(), app.stopping());
     let (first, second) = signals.stops();
     app.run(first, second).await;

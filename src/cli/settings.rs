@@ -390,6 +390,15 @@ pub(super) fn regions() -> Vec<(String, String)> {
     environment(|name| REGION_VARIABLES.contains(&name))
 }
 
+/// Returns whether the user has not turned colours off (<https://no-color.org>).
+pub(super) fn allows_colors() -> bool {
+    let variables = environment(|name| matches!(name, "NO_COLOR" | "TERM"));
+    variables.iter().all(|(name, value)| match name.as_str() {
+        "TERM" => value != "dumb",
+        _ => value.is_empty(),
+    })
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the command line is where the environment is read"

@@ -26,7 +26,7 @@ use crate::realtime::RealtimeConfig;
 use crate::server::{Certificate, Listen, ServerConfig, TlsConfig};
 use crate::session::SessionConfig;
 use crate::telemetry::{LogConfig, TraceConfig};
-use crate::upstream::UpstreamConfig;
+use crate::upstream::{UpstreamConfig, UpstreamKind};
 
 /// A complete, valid configuration.
 #[derive(Clone, Debug)]
@@ -162,14 +162,15 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
         check_routes(root, guard, routes);
     }
 
-    let guard = guard?;
+    let (routes, guard) = (routes?, guard?);
+    let shows_routes = has_several_of_a_kind(&routes);
     let requires_certificate = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     Some(Config {
         listen,
         admin: general.admin,
         is_admin_default: root.is_default("admin"),
         sandbox: general.sandbox,
-        routes: routes?,
+        routes,
         guard: GuardConfig {
             requires_certificate,
             request_head: limits.request_head,
@@ -204,8 +205,12 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
             timeout: drain.timeout,
         },
         log: LogConfig {
+            shows_routes,
+            has_banner: false,
             format: log.format,
             filter: log.filter,
+            color: log.color,
+            graphql_errors: log.graphql_errors,
         },
         traces,
         record,
@@ -214,6 +219,16 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
             memory: inspect.memory,
         },
     })
+}
+
+/// Returns whether the kind of an operation does not show its route.
+fn has_several_of_a_kind(routes: &[RouteConfig]) -> bool {
+    [UpstreamKind::Graphql, UpstreamKind::Events]
+        .iter()
+        .any(|kind| {
+            let of_kind = routes.iter().filter(|route| route.endpoint.kind == *kind);
+            of_kind.count() > 1
+        })
 }
 
 /// Returns the settings that apply to all routes.

@@ -13,7 +13,7 @@ use crate::guard::{AllowedOrigin, FieldPattern, HostName, Navigations, ResponseH
 use crate::memory::{MIN_MEMORY, MemoryLimit};
 use crate::server::Listen;
 use crate::sign::{PathHandling, PayloadSigning, TokenMode};
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, When};
 use crate::upstream::Address;
 
 /// `guard.non_loopback`: whether to listen on addresses that other machines can reach.
@@ -269,5 +269,14 @@ pub(super) const RESPONSE_HEADERS: Type<ResponseHeaders> = Type::choice(&[
     ("restrict", ResponseHeaders::Restrict),
     ("pass", ResponseHeaders::Pass),
 ]);
-pub(super) const LOG_FORMAT: Type<LogFormat> =
-    Type::choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+pub(super) const LOG_FORMAT: Type<LogFormat> = Type::choice(&[
+    ("auto", LogFormat::Auto),
+    ("pretty", LogFormat::Pretty),
+    ("text", LogFormat::Text),
+    ("json", LogFormat::Json),
+]);
+pub(super) const WHEN: Type<When> = Type::choice(&[
+    ("auto", When::Auto),
+    ("always", When::Always),
+    ("never", When::Never),
+]);

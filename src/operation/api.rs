@@ -23,7 +23,7 @@ use crate::outbox::Outbox;
 use crate::realtime::{Pool, Subscription};
 use crate::sign::{RequestTarget, TargetError, redact};
 use crate::telemetry::metrics::RouteMetrics;
-use crate::telemetry::{Record, UpstreamSpan, error_chain};
+use crate::telemetry::{ErrorSearch, Record, UpstreamSpan, error_chain};
 use crate::upstream::{Error, HeaderPolicy, Repeat, Upstream};
 
 /// The API behind an AppSync route.
@@ -207,6 +207,10 @@ impl AppSyncApi {
         {
             if let Some(message) = field_denial::find(&body) {
                 record_denial(&self.upstream, &message, record);
+            }
+            if let Some(mut search) = ErrorSearch::start() {
+                search.push(&body);
+                record.graphql_errors = search.finish().map(Box::new);
             }
             return (Some(json), Event::Complete);
         }

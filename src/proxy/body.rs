@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::operation::{FieldDenials, record_denial};
 use crate::session::Piece;
 use crate::sign::redact;
-use crate::telemetry::Record;
+use crate::telemetry::{ErrorSearch, Record};
 use crate::upstream::{ResponseBody, Upstream};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -29,6 +29,8 @@ pub struct Body {
     length: Option<usize>,
     /// The search for fields that AppSync denied.
     denials: Option<(Arc<Upstream>, FieldDenials)>,
+    /// The search for GraphQL errors, if they are logged.
+    errors: Option<Box<ErrorSearch>>,
 }
 
 /// The pieces of a batch's response, in their order.
@@ -60,6 +62,7 @@ impl Body {
             is_over: false,
             length: None,
             denials: None,
+            errors: None,
         }
     }
 
@@ -79,6 +82,7 @@ impl Body {
             is_over: false,
             length: None,
             denials: None,
+            errors: None,
         }
     }
 
@@ -90,6 +94,7 @@ impl Body {
             is_over: false,
             length: None,
             denials: None,
+            errors: None,
         }
     }
 
@@ -101,11 +106,14 @@ impl Body {
             is_over: false,
             length: None,
             denials: None,
+            errors: None,
         }
     }
 
-    /// Searches the body for a field that AppSync denied, and adds it to the record.
+    /// Searches the body for a field that AppSync denied, and for errors if they are logged, and adds them to
+    /// the record.
     pub(super) fn search(&mut self, upstream: Arc<Upstream>, denials: FieldDenials) {
+        self.errors = ErrorSearch::start();
         self.denials = Some((upstream, denials));
     }
 
@@ -223,6 +231,9 @@ impl HttpBody for Body {
                     let data = frame.data_ref().map_or(&[][..], |data| data);
                     record.bytes_out += data.len();
                     record.capture.response_body(data);
+                    if let Some(errors) = &mut this.errors {
+                        errors.push(data);
+                    }
                     if let Some((upstream, denials)) = &mut this.denials
                         && let Some(message) = denials.push(data)
                     {
@@ -272,6 +283,9 @@ impl Drop for Body {
         if let Some(mut record) = self.record.take() {
             if self.is_cut_short(&record) {
                 record.abandon();
+            }
+            if let Some(errors) = &self.errors {
+                record.graphql_errors = errors.finish().map(Box::new);
             }
             record.write();
         }

@@ -209,6 +209,7 @@ impl Operations {
                     started.cancel();
                     *span = None;
                     record.events = Some(0);
+                    record.log_started();
                 }
                 Event::Next(json) => {
                     self.context.metrics().events_delivered.inc();

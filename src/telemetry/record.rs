@@ -5,9 +5,10 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::log::REQUEST_TARGET;
+use super::graphql_errors::GraphqlErrors;
+use super::log::{REQUEST_TARGET, STARTED_TARGET};
 use super::metrics::{GaugeGuard, OperationLabels, RequestLabels, RouteMetrics, Status, metrics};
 use super::record_code::RecordCode;
 use super::request_id::RequestId;
@@ -49,6 +50,8 @@ pub struct Record {
     pub events: Option<u64>,
     /// What ended a subscription that did not fail.
     pub ended_by: Option<EndedBy>,
+    /// The errors in a GraphQL response, if they are logged.
+    pub graphql_errors: Option<Box<GraphqlErrors>>,
     pub signing: Duration,
     pub connect: Duration,
     pub first_byte: Duration,
@@ -119,6 +122,7 @@ impl Record {
             bytes_out: 0,
             events: None,
             ended_by: None,
+            graphql_errors: None,
             signing: Duration::ZERO,
             connect: Duration::ZERO,
             first_byte: Duration::ZERO,
@@ -225,6 +229,7 @@ impl Record {
             aws_request_id: self.aws_request_id.as_deref(),
         });
         let rejection = self.rejection.as_deref();
+        let graphql_errors = self.graphql_errors.as_deref();
         let is_warning = self.error.is_some() || rejection.is_some();
         let mut id = [0; RequestId::LENGTH];
         let id = self.id.text(&mut id);
@@ -251,6 +256,8 @@ impl Record {
                     connect_ms = millis(self.connect),
                     first_byte_ms = millis(self.first_byte),
                     total_ms = millis(self.begun.elapsed()),
+                    graphql_errors = graphql_errors.map(|errors| errors.count),
+                    graphql_error = graphql_errors.map(|errors| errors.message.as_str()),
                     client_address = self.client_address.map(display),
                     error = self.error,
                     cause = self.cause,
@@ -267,6 +274,23 @@ impl Record {
         } else {
             line!(info);
         }
+    }
+
+    /// Logs that a subscription has started.
+    pub fn log_started(&self) {
+        let mut id = [0; RequestId::LENGTH];
+        let id = self.id.text(&mut id);
+        debug!(
+            target: STARTED_TARGET,
+            method = self.method,
+            route = self.route(),
+            operation = self.operation,
+            name = self.name,
+            token = self.token.as_deref(),
+            request_id = id,
+            client_address = self.client_address.map(tracing::field::display),
+            "subscription started"
+        );
     }
 
     /// Discards the record, because another record of the request has been written.

@@ -4,8 +4,8 @@
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, SERVER};
 
-use crate::diagnose::display::visible;
 use crate::sign::redact;
+use crate::visible::visible;
 
 /// An HTML page with an error status.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -89,6 +89,7 @@ mod stopped;
 mod streaming;
 #[cfg(target_os = "linux")]
 mod systemd;
+mod terminal;
 mod tls;
 mod traces;
 mod troubleshooting;

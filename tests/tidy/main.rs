@@ -21,7 +21,7 @@ type Rule = fn(&Source) -> Vec<(usize, String)>;
 
 /// The modules that each module may import, besides those in [`SHARED`]. `emulator` is another crate of
 /// the workspace, and `protocol/dialect` is a module of a third one.
-const IMPORTS: [(&str, &[&str]); 27] = [
+const IMPORTS: [(&str, &[&str]); 28] = [
     ("build", &[]),
     ("main", &["cli"]),
     (
@@ -160,6 +160,7 @@ const IMPORTS: [(&str, &[&str]); 27] = [
     ("home", &[]),
     ("nearest", &[]),
     ("trusted_file", &[]),
+    ("visible", &[]),
     ("lifecycle", &[]),
     ("outbox", &["protocol/graphql"]),
     ("memory", &[]),
@@ -180,7 +181,7 @@ const IMPORTS: [(&str, &[&str]); 27] = [
 ];
 
 /// Modules that every module of `countersign` may import.
-const SHARED: [&str; 7] = [
+const SHARED: [&str; 8] = [
     "deadline",
     "home",
     // Its captures; its API imports the rest.
@@ -189,6 +190,7 @@ const SHARED: [&str; 7] = [
     "nearest",
     "protocol/error_code",
     "telemetry",
+    "visible",
 ];
 
 /// The crates that `src/protocol` may depend on. None of them does I/O, reads a clock or generates

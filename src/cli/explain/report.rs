@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::diagnose::display::{is_hidden, visible};
 use crate::diagnose::{Confidence, Diagnosis, Difference, Need};
+use crate::visible::{is_hidden, visible};
 
 const COLUMNS: usize = 80;
 /// The columns before a value of a difference.

@@ -46,7 +46,7 @@ const OTHER_LEVELS: [(&str, &str); 6] = [
     ("warning", "warn"),
 ];
 /// The crates that log.
-const CRATES: [&str; 22] = [
+const CRATES: [&str; 24] = [
     "aws_config",
     "aws_runtime",
     "aws_sdk_sso",
@@ -63,6 +63,8 @@ const CRATES: [&str; 22] = [
     "h2",
     "hyper",
     "hyper_util",
+    "jiff",
+    "jiff_core",
     "log",
     "rustls",
     "tokio_tungstenite",
@@ -72,7 +74,7 @@ const CRATES: [&str; 22] = [
 ];
 const COUNTERSIGN: &str = "countersign";
 /// The parts of countersign: its modules, and `request` for the lines of requests.
-const PARTS: [&str; 24] = [
+const PARTS: [&str; 25] = [
     "admin",
     "app",
     "check",
@@ -97,6 +99,7 @@ const PARTS: [&str; 24] = [
     "telemetry",
     "trusted_file",
     "upstream",
+    "visible",
 ];
 
 /// Returns what is wrong with `level`, `target=level` or `target`.

@@ -16,7 +16,7 @@ use crate::config::values::{self, Forwarded, NonLoopback};
 use crate::guard::{AllowedOrigin, HostName};
 use crate::memory::MemoryLimit;
 use crate::server::Listen;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, When};
 
 settings! {
     /// The top of the file.
@@ -229,12 +229,20 @@ settings! {
 settings! {
     /// `[log]`
     LogSettings {
-        /// Format of log lines: text or json.
-        format: LogFormat = values::LOG_FORMAT, default "text", flag "--log-format FORMAT";
+        /// Format of log lines: auto, pretty, text or json. `pretty` is for people, the others are for
+        /// machines. `auto` is `pretty` if standard error is a terminal, and otherwise `text`.
+        format: LogFormat = values::LOG_FORMAT, default "auto", flag "--log-format FORMAT";
         /// Level (error, warn, info, debug or trace), or levels by target, such as
         /// info,countersign::realtime=debug. Of
         /// dependencies, only lines of `info` and above appear.
         filter: String = values::LOG_FILTER, default "info", flag "--log FILTER";
+        /// When to colour `pretty` lines: auto, always or never. `auto` means on a terminal, unless
+        /// `NO_COLOR` is set or `TERM` is `dumb`.
+        color: When = values::WHEN, default "auto", flag "--color WHEN";
+        /// Whether the lines of requests have the number of errors in a GraphQL response, and the first
+        /// message. `auto` means in `pretty` lines. A message may quote variables. Responses of more than
+        /// 256 KiB and compressed ones are not searched.
+        graphql_errors: When = values::WHEN, default "auto";
     }
 }
 

@@ -165,7 +165,9 @@ fn names_of_flags_are_names_of_variables() {
     resolves(&both, "log.filter", "warn");
     rejects(
         &env("COUNTERSIGN_LOG_FORMAT", "xml"),
-        &["COUNTERSIGN_LOG_FORMAT: invalid value \"xml\": expected \"text\" or \"json\""],
+        &[
+            "COUNTERSIGN_LOG_FORMAT: invalid value \"xml\": expected \"auto\", \"pretty\", \"text\" or \"json\"",
+        ],
     );
 }
 
@@ -267,7 +269,7 @@ fn unknown_keys_are_rejected_at_every_level() {
     );
     rejects(
         &flag("--log-fmt", "log.fmt", &["text"]),
-        &["--log-fmt: unknown key; known here: filter, format"],
+        &["--log-fmt: unknown key; known here: color, filter, format, graphql_errors"],
     );
 }
 
@@ -286,7 +288,7 @@ fn all_mistakes_of_all_sources_are_in_one_report() {
             "FILE:3: `limits.message`: invalid size \"much\": expected a whole number above zero, or one with a unit, such as 64KiB or 1MiB",
             "FILE:5: `timeouts.init`: invalid duration \"soon\": expected a number with a unit, such as 250ms, 5s or 2m",
             "COUNTERSIGN_POOL__MAX_IDLE: invalid number \"-1\": expected a whole number above zero",
-            "--log-format: invalid value \"xml\": expected \"text\" or \"json\"",
+            "--log-format: invalid value \"xml\": expected \"auto\", \"pretty\", \"text\" or \"json\"",
             "--region: \"eu-west-1\" is not the region of the URL: abc.appsync-api.eu-central-1.amazonaws.com is in eu-central-1. Leave out the region, or correct the URL",
         ],
     );
@@ -336,7 +338,7 @@ fn a_syntax_error_is_reported_with_the_right_form() {
         ),
         (
             "log.format = json",
-            "the value of `format` is not valid TOML: write format = \"text\"",
+            "the value of `format` is not valid TOML: write format = \"auto\"",
         ),
         (
             "listen: 4100",
@@ -434,7 +436,7 @@ fn every_value_is_shown_with_its_source() {
     };
     let owned = |value: &str, source: &str| (value.to_owned(), source.to_owned());
     assert_eq!(find("log.filter"), owned("\"warn\"", "2"));
-    assert_eq!(find("log.format"), owned("\"text\"", "default"));
+    assert_eq!(find("log.format"), owned("\"auto\"", "default"));
     assert_eq!(
         find("limits.message"),
         owned("\"1KiB\"", "COUNTERSIGN_LIMITS__MESSAGE")

@@ -13,22 +13,30 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::log_format::LogFormat;
-
 /// The target of the log lines of requests.
 pub(in crate::telemetry) const TARGET: &str = "countersign::request";
+/// The target of the lines of subscriptions that have started. It is below that of requests, so that a filter
+/// applies to both.
+pub(in crate::telemetry) const STARTED: &str = "countersign::request::started";
+
+/// The format of a line for machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LineFormat {
+    Json,
+    Text,
+}
 
 /// Formats the lines of requests, and leaves the others to `others`.
 #[derive(Debug)]
 pub(super) struct RequestLines<F> {
-    pub(super) format: LogFormat,
+    pub(super) format: LineFormat,
     pub(super) others: F,
 }
 
 /// Appends fields to a line.
 struct Fields<'a> {
     line: &'a mut String,
-    format: LogFormat,
+    format: LineFormat,
     result: fmt::Result,
 }
 
@@ -56,13 +64,13 @@ where
 
 fn push_line(
     line: &mut String,
-    format: LogFormat,
+    format: LineFormat,
     now: OffsetDateTime,
     event: &Event<'_>,
 ) -> fmt::Result {
     let level = *event.metadata().level();
     match format {
-        LogFormat::Text => {
+        LineFormat::Text => {
             push_time(line, now);
             line.push_str(if level == Level::INFO {
                 "  INFO"
@@ -70,7 +78,7 @@ fn push_line(
                 "  WARN"
             });
         }
-        LogFormat::Json => {
+        LineFormat::Json => {
             line.push_str("{\"timestamp\":\"");
             push_time(line, now);
             line.push_str("\",\"level\":\"");
@@ -85,7 +93,7 @@ fn push_line(
     };
     event.record(&mut fields);
     fields.result?;
-    if format == LogFormat::Json {
+    if format == LineFormat::Json {
         line.push_str(",\"target\":\"");
         line.push_str(TARGET);
         line.push_str("\"}");
@@ -99,14 +107,14 @@ fn push_line(
 impl Fields<'_> {
     fn push_name(&mut self, field: &Field) {
         match self.format {
-            LogFormat::Text => {
+            LineFormat::Text => {
                 self.line.push(' ');
                 if field.name() != "message" {
                     self.line.push_str(field.name());
                     self.line.push('=');
                 }
             }
-            LogFormat::Json => {
+            LineFormat::Json => {
                 self.line.push_str(",\"");
                 self.line.push_str(field.name());
                 self.line.push_str("\":");
@@ -140,8 +148,8 @@ impl Visit for Fields<'_> {
             return;
         }
         let result = match self.format {
-            LogFormat::Text => write!(self.line, "{value:?}"),
-            LogFormat::Json => write!(self.line, "{}", serde_json::json!(value)),
+            LineFormat::Text => write!(self.line, "{value:?}"),
+            LineFormat::Json => write!(self.line, "{}", serde_json::json!(value)),
         };
         self.check(result);
     }
@@ -154,13 +162,13 @@ impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.push_name(field);
         match self.format {
-            LogFormat::Json => self.push_json(value),
-            LogFormat::Text if value.bytes().all(is_plain) => {
+            LineFormat::Json => self.push_json(value),
+            LineFormat::Text if value.bytes().all(is_plain) => {
                 self.line.push('"');
                 self.line.push_str(value);
                 self.line.push('"');
             }
-            LogFormat::Text => {
+            LineFormat::Text => {
                 let result = write!(self.line, "{value:?}");
                 self.check(result);
             }
@@ -170,11 +178,11 @@ impl Visit for Fields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.push_name(field);
         match self.format {
-            LogFormat::Text => {
+            LineFormat::Text => {
                 let result = write!(self.line, "{value:?}");
                 self.check(result);
             }
-            LogFormat::Json => self.push_json(&format!("{value:?}")),
+            LineFormat::Json => self.push_json(&format!("{value:?}")),
         }
     }
 }
@@ -299,9 +307,9 @@ mod tests {
     type Lines = Box<dyn Layer<Registry> + Send + Sync>;
 
     /// Returns the formatter of `tracing_subscriber` and ours.
-    fn both(format: LogFormat, theirs: Written, ours: Written) -> [Lines; 2] {
+    fn both(format: LineFormat, theirs: Written, ours: Written) -> [Lines; 2] {
         match format {
-            LogFormat::Text => {
+            LineFormat::Text => {
                 let others = || Format::default().with_ansi(false).with_target(false);
                 let lines = RequestLines {
                     format,
@@ -313,7 +321,7 @@ mod tests {
                     layer(ours).event_format(lines).boxed(),
                 ]
             }
-            LogFormat::Json => {
+            LineFormat::Json => {
                 let others = || Format::default().json().flatten_event(true);
                 let lines = RequestLines {
                     format,
@@ -333,7 +341,7 @@ mod tests {
 
     /// Checks that both formatters write the same for what `log` logs.
     fn check(log: impl Fn()) {
-        for format in [LogFormat::Text, LogFormat::Json] {
+        for format in [LineFormat::Text, LineFormat::Json] {
             let [theirs, ours] = [Written::default(), Written::default()];
             let [first, second] = both(format, theirs.clone(), ours.clone());
             let subscriber = Registry::default().with(vec![first, second]);

@@ -1,11 +1,11 @@
 //! The diagnosis of what users paste.
 
-use countersign::diagnose::display::{is_hidden, visible};
 use countersign::diagnose::input::{
     decode, decoded, read_answer, read_canonical_request, read_curl_signing, read_request,
     read_string_to_sign, read_time,
 };
 use countersign::diagnose::{Cause, Diagnosis, Evidence, diagnose};
+use countersign::visible::{is_hidden, visible};
 
 const HASH: &str = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
 

@@ -20,9 +20,9 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::{
-    BODY, BY_GET, CHANNEL, CREDENTIALS, CanaryWorld, GUARD_TOKEN, KEY_ID, MESSAGE, PATH, QUERY,
-    Run, SECRET, TEXT, TOKEN, VARIABLE, check_absent, check_absent_of, client_secrets, echo,
-    environment,
+    BODY, BY_GET, CHANNEL, CREDENTIALS, CanaryWorld, GUARD_TOKEN, KEY_ID, MESSAGE, PATH,
+    PRETTY_WITH_MESSAGES, QUERY, Run, SECRET, TEXT, TOKEN, VARIABLE, check_absent, check_absent_of,
+    client_secrets, echo, environment,
 };
 use crate::support::{Answer, command, raw, within};
 
@@ -124,6 +124,20 @@ async fn no_entry_point_leaks_secrets_into_text_logs() {
 async fn no_entry_point_leaks_secrets_into_json_logs() {
     for condition in &CONDITIONS {
         check(condition, "json").await;
+    }
+}
+
+#[tokio::test]
+async fn no_entry_point_leaks_secrets_into_logs_for_people() {
+    for condition in &CONDITIONS {
+        check(condition, "pretty").await;
+    }
+}
+
+#[tokio::test]
+async fn messages_of_errors_in_logs_for_people_contain_no_credentials() {
+    for condition in &CONDITIONS {
+        check(condition, PRETTY_WITH_MESSAGES).await;
     }
 }
 
