@@ -490,6 +490,7 @@ if (faults) {
   });
 
   await check('no head before start_ack', async () => {
+    const idle = (await control.state()).realtime.subscriptions;
     await switched(faults, { no_start_ack: true }, async () => {
       const leaving = new AbortController();
       const asked = post_with(leaving.signal);
@@ -498,6 +499,8 @@ if (faults) {
       await asked.catch(() => {});
       assert.equal(outcome, 'nothing');
     });
+    // The next check must not count it.
+    await live(control, idle);
   });
 
   for (const [name, change] of Object.entries({ 'with a close frame': { close_clean: 1000 }, 'without one': { close_all: true } })) {
