@@ -97,10 +97,11 @@ service = \"execute-api\"";
     }
 
     /// Holds whole bodies, one after another, until one is refused. What had arrived of that one is
-    /// freed, so bodies that never end are added until even a query is refused.
+    /// freed, so bodies that never end are added until even a query is refused. The bodies are shorter than
+    /// what must become free before requests are served again.
     async fn fill(&self, load: &Running<Daemon>) -> (Held, Answer) {
         self.is_open.send_replace(false);
-        let body = "x".repeat(9 << 20);
+        let body = "x".repeat(1 << 20);
         let mut held = JoinSet::new();
         let refused = loop {
             let (addr, body) = (load.addr, body.clone());
@@ -109,7 +110,7 @@ service = \"execute-api\"";
                 answer = held.join_next() => break answer.unwrap().unwrap(),
                 head = self.heads.acquire() => head.unwrap().forget(),
             }
-            assert!(held.len() < 10, "60 MiB are held");
+            assert!(held.len() < 60, "60 MiB are held");
         };
         assert!(!held.is_empty());
         let mut unfinished = Vec::new();
