@@ -1,6 +1,7 @@
 //! Masks credentials and tokens before anything is stored.
 
-use http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
+use countersign_protocol::dialect::{EVENTS_PROTOCOLS, GRAPHQL_PROTOCOLS};
+use http::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use serde_json::Value;
 
 use crate::diagnose::display::is_secret_name;
@@ -21,10 +22,9 @@ pub(super) const MASK: &str = "***";
 pub(super) fn headers(headers: &HeaderMap) -> Vec<Header> {
     let pairs = headers.iter();
     let masked = pairs.map(|(name, value)| {
-        // A subprotocol may contain headers or a token.
         let is_secret = value.is_sensitive()
             || is_secret_name(name.as_str())
-            || *name == SEC_WEBSOCKET_PROTOCOL && value.len() > LONGEST_PROTOCOL;
+            || *name == SEC_WEBSOCKET_PROTOCOL && !names_protocols_only(value);
         let text = String::from_utf8_lossy(value.as_bytes());
         Header {
             name: name.as_str().to_owned(),
@@ -34,8 +34,15 @@ pub(super) fn headers(headers: &HeaderMap) -> Vec<Header> {
     masked.collect()
 }
 
-/// Longer lists of subprotocols may contain a token: those of all protocols together are shorter.
-const LONGEST_PROTOCOL: usize = 64;
+/// Returns whether a list of subprotocols has only names of client protocols. Any other item may contain headers
+/// or a token, however short.
+fn names_protocols_only(value: &HeaderValue) -> bool {
+    let known = || GRAPHQL_PROTOCOLS.iter().chain(&EVENTS_PROTOCOLS);
+    let is_known = |item: &str| known().any(|protocol| *protocol == item.trim());
+    value
+        .to_str()
+        .is_ok_and(|text| text.split(',').all(is_known))
+}
 
 /// Returns a query with the values of secret parameters masked.
 pub(super) fn query(query: &str) -> String {
@@ -118,7 +125,7 @@ pub(super) fn access_key(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderName;
 
     use super::*;
 
@@ -138,14 +145,19 @@ mod tests {
             map.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
         }
         map.insert("content-type", HeaderValue::from_static("text/plain"));
-        let protocols = format!("graphql-ws, countersign-token.{}", "t".repeat(60));
-        map.insert(SEC_WEBSOCKET_PROTOCOL, protocols.parse().unwrap());
+        for secret in ["graphql-ws, countersign-token.t", "header-e30", "x"] {
+            map.append(SEC_WEBSOCKET_PROTOCOL, secret.parse().unwrap());
+        }
         let shown: Vec<_> = headers(&map)
             .into_iter()
             .filter(|header| header.value.is_some())
             .map(|header| header.name)
             .collect();
         assert_eq!(shown, ["content-type"]);
+        let mut map = HeaderMap::new();
+        let plain = HeaderValue::from_static("graphql-transport-ws, graphql-ws");
+        map.insert(SEC_WEBSOCKET_PROTOCOL, plain);
+        assert!(headers(&map).iter().all(|header| header.value.is_some()));
     }
 
     #[test]

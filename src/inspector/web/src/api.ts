@@ -93,7 +93,7 @@ export interface Credential {
   provider?: string;
   /** The access key id, masked in the middle. */
   access_key_id?: string;
-  /** The account, if the keys tell it. */
+  /** The AWS account, if it is known. */
   account?: string;
   /** When they expire; absent if they do not expire, or there are none. */
   expires?: number;
