@@ -72,24 +72,24 @@ pub(super) fn canonical(text: &str) -> String {
 /// Masks the headers that a message of a realtime protocol contains. Variables and data stay.
 pub(super) fn message(text: &str) -> String {
     let masked = redact::mask_tokens(text);
-    let has_headers = ["uthorization", "eaders", "oken", "ecret", "assword"];
-    if !has_headers.iter().any(|part| text.contains(part)) {
-        return masked.into_owned();
+    if let Ok(mut json) = serde_json::from_str::<Value>(&masked)
+        && mask_headers(&mut json, 0)
+    {
+        return json.to_string();
     }
-    let Ok(mut json) = serde_json::from_str::<Value>(&masked) else {
-        return masked.into_owned();
-    };
-    mask_headers(&mut json, 0);
-    json.to_string()
+    // Without a secret, the text is shown as it was sent.
+    masked.into_owned()
 }
 
 /// The deepest level at which messages contain headers: `payload.extensions.authorization`.
 const DEEPEST: usize = 3;
 
-fn mask_headers(json: &mut Value, level: usize) {
+/// Returns whether something was masked.
+fn mask_headers(json: &mut Value, level: usize) -> bool {
     let Value::Object(members) = json else {
-        return;
+        return false;
     };
+    let mut is_changed = false;
     for (name, value) in members {
         let is_headers = matches!(
             name.to_ascii_lowercase().as_str(),
@@ -99,15 +99,18 @@ fn mask_headers(json: &mut Value, level: usize) {
             for (name, value) in entries {
                 if is_secret_name(name) {
                     *value = Value::from(MASK);
+                    is_changed = true;
                 }
             }
         } else if value.is_string() && is_secret_name(name) {
             *value = Value::from(MASK);
+            is_changed = true;
         } else if level < DEEPEST && name != "variables" && name != "data" {
             // Variables and data may have members of these names.
-            mask_headers(value, level + 1);
+            is_changed |= mask_headers(value, level + 1);
         }
     }
+    is_changed
 }
 
 /// Returns an access key id with its middle masked.
@@ -184,6 +187,20 @@ mod tests {
         let expected =
             r#"{"payload":{"headers":{"x-token":"***"},"variables":{"authorization":"kept"}}}"#;
         assert_eq!(message(subscribe), expected);
+        // Names of headers have no case, and need no word that others have.
+        for (sent, expected) in [
+            (
+                r#"{"payload":{"AUTHORIZATION":"s"}}"#,
+                r#"{"payload":{"AUTHORIZATION":"***"}}"#,
+            ),
+            (
+                r#"{"payload":{"x-api-key":"s"}}"#,
+                r#"{"payload":{"x-api-key":"***"}}"#,
+            ),
+            (r#"{"type": "ka", "a": 1}"#, r#"{"type": "ka", "a": 1}"#),
+        ] {
+            assert_eq!(message(sent), expected);
+        }
     }
 
     #[test]
