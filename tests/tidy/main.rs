@@ -172,6 +172,7 @@ const IMPORTS: [(&str, &[&str]); 28] = [
             "guard",
             "memory",
             "operation",
+            "protocol/dialect",
             "protocol/graphql",
             "server",
             "sign",
