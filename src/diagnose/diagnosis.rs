@@ -21,7 +21,8 @@ pub struct Diagnosis {
     pub difference: Option<Difference>,
     /// What to do, with code where code helps.
     pub fix: Option<String>,
-    /// The evidence that would decide, or that would make the diagnosis certain; the most useful first.
+    /// The evidence that would decide, or that would make the diagnosis certain; the most useful first. Empty
+    /// without a cause if AWS accepted the request, and something behind it failed.
     pub needs: Vec<Need>,
     /// What to do, in one line, for logs and for clients of countersign.
     #[serde(skip)]
