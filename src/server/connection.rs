@@ -43,14 +43,15 @@ pub(super) struct ClientStream<S> {
     response: Bytes,
     /// Bytes to read before those of the stream.
     unread: Bytes,
-    /// Whether hyper has no room for the headers in `unread`, and must not read them.
-    is_full: bool,
+    /// Whether hyper is not prepared for the head in `unread`, and must not read it.
+    needs_preparation: bool,
 }
 
-/// The error of a connection that continues with room for more headers.
+/// The error of a connection that continues with a hyper that is prepared for a head with many headers or
+/// an upgrade.
 #[derive(Debug, thiserror::Error)]
-#[error("a request has many headers")]
-pub(super) struct ManyHeaders;
+#[error("a request has many headers, or asks for an upgrade")]
+pub(super) struct UnusualHead;
 
 /// The body of a response. Its request counts as in progress until the body is dropped.
 #[derive(Debug)]
@@ -91,16 +92,16 @@ impl<S> ClientStream<S> {
             is_over: false,
             linger: None,
             unread: Bytes::new(),
-            is_full: false,
+            needs_preparation: false,
         }
     }
 
-    /// Continues after [`ManyHeaders`] with another hyper, which has room for more. `read` is what the last
+    /// Continues after [`UnusualHead`] with another hyper, which is prepared for it. `read` is what the last
     /// one has read and not processed: the start of the head.
-    pub(super) fn make_room(&mut self, read: &[u8]) {
+    pub(super) fn prepared(&mut self, read: &[u8]) {
         self.unread = [read, &self.unread].concat().into();
-        self.is_full = false;
-        self.framing.make_room();
+        self.needs_preparation = false;
+        self.framing.prepared();
     }
 
     /// Returns whether the connection waits for a request.
@@ -121,11 +122,11 @@ impl<S> ClientStream<S> {
         self.wait.poll(cx, begun, head)
     }
 
-    /// Fails with [`ManyHeaders`] once the requests before have been answered.
-    fn poll_full(&mut self) -> Poll<io::Result<()>> {
+    /// Fails with [`UnusualHead`] once the requests before have been answered.
+    fn poll_unusual(&mut self) -> Poll<io::Result<()>> {
         self.wait.end();
         if self.is_waiting() {
-            Poll::Ready(Err(io::Error::other(ManyHeaders)))
+            Poll::Ready(Err(io::Error::other(UnusualHead)))
         } else {
             Poll::Pending
         }
@@ -145,7 +146,7 @@ impl<S> ClientStream<S> {
         if fitting < read.len() {
             let rest = read.split_at(fitting).1;
             self.unread = [rest, &self.unread].concat().into();
-            self.is_full = true;
+            self.needs_preparation = true;
             return fitting;
         }
         self.state.set_ambiguous(self.framing.is_ambiguous());
@@ -226,8 +227,8 @@ impl<S: AsyncRead + Peer + Unpin> AsyncRead for ClientStream<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        if this.is_full {
-            return this.poll_full();
+        if this.needs_preparation {
+            return this.poll_unusual();
         }
         let result = this.poll_bytes(cx, buf);
         if is_end(&result, buf, before) && this.poll_end(cx).is_pending() {
@@ -239,8 +240,8 @@ impl<S: AsyncRead + Peer + Unpin> AsyncRead for ClientStream<S> {
                 if !this.state.is_upgraded() {
                     let passed = this.follow(buf.filled().split_at(before).1);
                     buf.set_filled(before + passed);
-                    if this.is_full && passed == 0 {
-                        return this.poll_full();
+                    if this.needs_preparation && passed == 0 {
+                        return this.poll_unusual();
                     }
                 }
                 Poll::Ready(Ok(()))
@@ -303,7 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Peer + Unpin> AsyncWrite for ClientStream<S> {
         ready!(this.poll_response(cx))?;
         ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
         this.is_flushed = true;
-        if this.is_waiting() && (this.is_full || this.poll_wait(cx).is_ready()) {
+        if this.is_waiting() && (this.needs_preparation || this.poll_wait(cx).is_ready()) {
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(()))

@@ -6,7 +6,7 @@
 //! hides some of them: it keeps one of two equal lengths, and none beside `Transfer-Encoding`. Therefore
 //! [`Framing`] reads the bytes, too, and [`check`] evaluates the head.
 
-use http::header::{CONTENT_LENGTH, EXPECT, HeaderMap, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HeaderMap, TRANSFER_ENCODING, UPGRADE};
 use http::{Method, Request, Version};
 use hyper::body::{Body as _, Incoming};
 
@@ -31,8 +31,10 @@ pub(super) struct Framing {
     is_ambiguous: bool,
     /// The number of heads that are complete.
     heads: usize,
-    /// Whether hyper has room for more than [`FEW_HEADERS`].
-    has_room: bool,
+    /// Whether the current head has the header `Upgrade`.
+    has_upgrade: bool,
+    /// Whether hyper is prepared for every head.
+    is_prepared: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,12 +61,12 @@ const FEW_HEADERS: usize = 100;
 const HTTP2: &[u8] = b"PRI * HTTP/2";
 
 impl Framing {
-    /// Follows `bytes`, and returns how many of them hyper has room for: the others begin with a header
-    /// beyond [`FEW_HEADERS`], unless [`Self::make_room`] was called.
+    /// Follows `bytes`, and returns how many of them hyper can read: before the others, it must be prepared
+    /// for more than [`FEW_HEADERS`], or for an upgrade.
     pub(super) fn read(&mut self, all: &[u8]) -> usize {
         let mut bytes = all;
         while let [next, ..] = bytes {
-            if self.is_full() && !matches!(next, b'\r' | b'\n') {
+            if self.needs_preparation(*next) {
                 return all.len() - bytes.len();
             }
             bytes = match self.at {
@@ -102,17 +104,21 @@ impl Framing {
         all.len()
     }
 
-    /// Returns whether another header would be one beyond [`FEW_HEADERS`].
-    fn is_full(&self) -> bool {
+    /// Returns whether hyper must be prepared for the head whose next byte is `next`.
+    fn needs_preparation(&self, next: u8) -> bool {
         let is_between_lines = self.at == At::Head && self.line.is_empty();
-        is_between_lines && self.headers >= FEW_HEADERS && !self.has_room
+        let is_another_header = !matches!(next, b'\r' | b'\n');
+        is_between_lines
+            && !self.is_prepared
+            && (self.has_upgrade || (self.headers >= FEW_HEADERS && is_another_header))
     }
 
-    /// Begins the current head again, for which hyper has more room.
-    pub(super) fn make_room(&mut self) {
-        self.has_room = true;
+    /// Begins the current head again, for which hyper is prepared now.
+    pub(super) fn prepared(&mut self) {
+        self.is_prepared = true;
         self.at = At::Start;
         self.lengths = 0;
+        self.is_chunked = false;
     }
 
     /// Returns whether no byte of the next request has arrived.
@@ -161,6 +167,7 @@ impl Framing {
             At::Start => {
                 self.is_http2 |= self.begins_http2();
                 self.headers = 0;
+                self.has_upgrade = false;
                 std::mem::swap(&mut self.line, &mut self.request_line);
                 At::Head
             }
@@ -204,6 +211,8 @@ impl Framing {
             self.is_ambiguous |= self.line.len() == MAX_LINE;
         } else if name.eq_ignore_ascii_case(TRANSFER_ENCODING.as_str().as_bytes()) {
             self.is_chunked = true;
+        } else if name.eq_ignore_ascii_case(UPGRADE.as_str().as_bytes()) {
+            self.has_upgrade = true;
         }
     }
 

@@ -34,19 +34,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tower::Service as _;
 use tracing::field::display;
 use tracing::{debug, warn};
 
 use accept::{ConnectionSlots, Slot, accept};
 pub use address::Listen;
 pub use config::ServerConfig;
-use connection::{ClientStream, ManyHeaders};
+use connection::{ClientStream, UnusualHead};
 use connection_state::ConnectionState;
 pub use dev_ca::DevCaError;
 use eviction::Evictions;
@@ -318,9 +319,9 @@ impl Server {
             .timer(PeerTimer)
             // `ClientStream` has timers of its own, for heads and for the time between requests.
             .header_read_timeout(None)
-            .preserve_header_case(true)
             .max_buf_size(self.config.request_head);
-        let service = TowerToHyperService::new(stack);
+        // The stack is always ready, so it need not be polled for each request.
+        let service = service_fn(move |request| stack.clone().call(request));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = connection.with_upgrades();
         let ended = loop {
@@ -337,19 +338,20 @@ impl Server {
                     }
                 }
             };
-            if !ended.as_ref().is_err_and(has_many_headers) {
+            if !ended.as_ref().is_err_and(has_unusual_head) {
                 break ended;
             }
             let Some(parts) = connection.into_parts() else {
                 break ended;
             };
-            // hyper allocates and clears the room for every request, which costs more than to read one.
-            builder.max_headers(MAX_HEADERS);
+            // hyper allocates and clears the room for every request, and copies the name of each header, which
+            // together costs more than to read one. Some clients look for `Sec-WebSocket-Protocol` in exactly
+            // these letters, so the response to a handshake has the spelling of the request.
+            builder.max_headers(MAX_HEADERS).preserve_header_case(true);
             let mut stream = parts.io.into_inner();
-            stream.make_room(&parts.read_buf);
-            let connection_with_room =
-                builder.serve_connection(TokioIo::new(stream), parts.service);
-            connection = connection_with_room.with_upgrades();
+            stream.prepared(&parts.read_buf);
+            let prepared = builder.serve_connection(TokioIo::new(stream), parts.service);
+            connection = prepared.with_upgrades();
         };
         if let Err(error) = ended {
             debug!(%error, "client connection failed");
@@ -388,11 +390,11 @@ impl Connections {
     }
 }
 
-/// Returns whether a connection ended because a request has more headers than hyper has room for.
-fn has_many_headers(error: &hyper::Error) -> bool {
+/// Returns whether a connection ended because hyper is not prepared for the head of a request.
+fn has_unusual_head(error: &hyper::Error) -> bool {
     let source = std::error::Error::source(error);
     let source = source.and_then(|source| source.downcast_ref::<io::Error>()?.get_ref());
-    source.is_some_and(|source| source.is::<ManyHeaders>())
+    source.is_some_and(|source| source.is::<UnusualHead>())
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<LocalAddress> {

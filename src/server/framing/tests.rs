@@ -110,7 +110,7 @@ fn only_a_connection_that_begins_with_http2_is_http2() {
 }
 
 #[test]
-fn heads_with_many_headers_stop_until_there_is_room() {
+fn heads_with_many_headers_stop_until_hyper_is_prepared() {
     let head = |count| format!("GET / HTTP/1.1\r\n{}", "a: b\r\n".repeat(count));
     let end = "content-length: 1\r\n\r\nx";
     let mut framing = Framing::default();
@@ -122,11 +122,32 @@ fn heads_with_many_headers_stop_until_there_is_room() {
         many.len()
     );
     assert_eq!(framing.read(end.as_bytes()), 0);
-    framing.make_room();
+    framing.prepared();
     let all = [&many, end].concat();
     assert_eq!(framing.read(all.as_bytes()), all.len());
     assert_eq!((framing.heads(), framing.headers()), (2, FEW_HEADERS + 1));
     assert!(framing.is_between_requests() && !framing.is_ambiguous());
+}
+
+#[test]
+fn upgrades_stop_until_hyper_is_prepared() {
+    for end in ["\r\n", "host: a\r\n\r\n"] {
+        let start = "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nuPGRADE: websocket\r\n";
+        let all = [start, end].concat();
+        let mut whole = Framing::default();
+        assert_eq!(whole.read(all.as_bytes()), start.len());
+        let mut pieces = Framing::default();
+        for at in 0..start.len() {
+            assert_eq!(pieces.read(&all.as_bytes()[at..=at]), 1, "{at}");
+        }
+        assert_eq!(pieces.read(end.as_bytes()), 0);
+        pieces.prepared();
+        assert_eq!(pieces.read(all.as_bytes()), all.len());
+        assert!(pieces.heads() == 1 && !pieces.is_ambiguous());
+    }
+    let mut next = Framing::default();
+    let plain = "GET / HTTP/1.1\r\nupgrade-insecure-requests: 1\r\n\r\n";
+    assert_eq!(next.read(plain.as_bytes()), plain.len());
 }
 
 #[test]
