@@ -7,13 +7,14 @@
 //! period is as long as the timer was late, from [`MIN_GRACE`] to [`MAX_GRACE`].
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::rt::{Sleep as HyperSleep, Timer};
+use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A deadline of a peer. It can be moved, and has no timer until it is first polled.
@@ -30,6 +31,18 @@ pub struct Deadline {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the deadline has passed")]
 pub struct Elapsed;
+
+pin_project! {
+    /// A future with a time limit. It holds its future once, where an `async fn` would hold it as an argument,
+    /// too.
+    #[derive(Debug)]
+    pub struct Timeout<F> {
+        #[pin]
+        future: F,
+        deadline: Deadline,
+        at: Instant,
+    }
+}
 
 /// A body that fails when nothing of it arrives for `limit`.
 #[derive(Debug)]
@@ -108,19 +121,28 @@ pub async fn allowance(limit: Duration) {
     Deadline::default().passed(at).await;
 }
 
-/// Waits for a peer, whose `future` is polled first.
-///
-/// # Errors
-/// When it takes longer than `limit`.
-pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
-    let mut future = pin!(future);
-    let mut deadline = Deadline::default();
-    let at = Instant::now() + limit;
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Ok(output)),
-        Poll::Pending => deadline.poll(cx, at).map(|()| Err(Elapsed)),
-    })
-    .await
+/// Returns a future that waits for a peer. `future` is polled first. It resolves with [`Elapsed`] if `future`
+/// takes longer than `limit`.
+pub fn timeout<F: Future>(limit: Duration, future: F) -> Timeout<F> {
+    Timeout {
+        future,
+        deadline: Deadline::default(),
+        at: Instant::now() + limit,
+    }
+}
+
+// === impl Timeout ===
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.future.poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => this.deadline.poll(cx, *this.at).map(|()| Err(Elapsed)),
+        }
+    }
 }
 
 // === impl TimeoutBody ===
