@@ -4,7 +4,10 @@
 //! that a client cannot use it to remove a header that countersign adds. Names are compared by their letters
 //! and digits alone, as the most lenient servers do.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap,
+    HeaderName, HeaderValue, USER_AGENT,
+};
 
 use http::Method;
 
@@ -19,6 +22,8 @@ use crate::telemetry::{TRACEPARENT, UpstreamSpan};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderPolicy {
     drop: HeaderNames,
+    /// The headers of [`USUAL`] that are forwarded, which need no comparison of spellings.
+    usual: Vec<HeaderName>,
     /// Whether to drop `traceparent`.
     drops_trace: bool,
     /// Headers that the configuration lists. They are forwarded even if their name is odd.
@@ -37,6 +42,15 @@ const REQUEST_SPECIFIC: [&str; 6] = [
     "content-encoding",
     "content-type",
     "pragma",
+];
+
+/// Headers that most clients send.
+const USUAL: [HeaderName; 5] = [
+    ACCEPT,
+    ACCEPT_ENCODING,
+    ACCEPT_LANGUAGE,
+    CONTENT_TYPE,
+    USER_AGENT,
 ];
 
 /// RFC 9110, section 7.6.1.
@@ -142,13 +156,17 @@ impl HeaderPolicy {
         let is_trace = |name| is_same_header(name, TRACEPARENT.as_str());
         let drops_trace = chosen.clone().any(is_trace);
         let all = HOP_BY_HOP.into_iter().chain(NEVER_FORWARDED).chain(chosen);
-        Self {
+        let mut policy = Self {
             drop: HeaderNames::new(all),
+            usual: Vec::new(),
             drops_trace,
             forward: forward.to_vec(),
             keeps_forwarded: false,
             keeps_odd: false,
-        }
+        };
+        let usual = USUAL.into_iter();
+        policy.usual = usual.filter(|name| !policy.drops(name)).collect();
+        policy
     }
 
     /// Forwards headers whose names contain characters other than letters, digits and `-`, except for
@@ -172,7 +190,7 @@ impl HeaderPolicy {
         let listed = listed_by_connection(headers);
         remove_if(headers, |name| {
             // This is not a WebSocket handshake, and `Sec-WebSocket-Protocol` may contain a token.
-            let is_handshake = has_header_prefix(name, "sec-websocket");
+            let is_handshake = has_header_prefix(name.as_str(), "sec-websocket");
             is_handshake || self.drops(name) || is_one_of(&listed, name)
         });
     }
@@ -183,7 +201,11 @@ impl HeaderPolicy {
         remove_if(headers, |name| self.drops(name) || is_one_of(&listed, name));
     }
 
-    fn drops(&self, name: &str) -> bool {
+    fn drops(&self, name: &HeaderName) -> bool {
+        if self.usual.contains(name) {
+            return false;
+        }
+        let name = name.as_str();
         if self.drop.contains(name) || (!self.keeps_forwarded && forwarded_header(name).is_some()) {
             return true;
         }
@@ -204,6 +226,7 @@ impl HeaderPolicy {
     pub fn filter_session(&self, headers: &mut HeaderMap) {
         self.filter_request(headers);
         remove_if(headers, |name| {
+            let name = name.as_str();
             let mut specific = REQUEST_SPECIFIC.iter();
             let is_from_browser = name
                 .strip_prefix("sec")
@@ -230,10 +253,11 @@ fn copied(headers: &HeaderMap) -> HeaderMap {
 pub fn filter_response_headers(headers: &mut HeaderMap) {
     let listed = listed_by_connection(headers);
     remove_if(headers, |name| {
-        let is_cors = name.starts_with("access-control-");
+        let text = name.as_str();
+        let is_cors = text.starts_with("access-control-");
         is_cors
-            || HOP_BY_HOP.contains(&name)
-            || NEVER_RELAYED.contains(&name)
+            || HOP_BY_HOP.contains(&text)
+            || NEVER_RELAYED.contains(&text)
             || is_one_of(&listed, name)
     });
 }
@@ -249,13 +273,13 @@ fn listed_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     names.filter_map(|name| name.parse().ok()).collect()
 }
 
-fn is_one_of(names: &[HeaderName], name: &str) -> bool {
+fn is_one_of(names: &[HeaderName], name: &HeaderName) -> bool {
     let mut names = names.iter();
-    names.any(|other| is_same_header(other.as_str(), name))
+    names.any(|other| is_same_header(other.as_str(), name.as_str()))
 }
 
-fn remove_if(headers: &mut HeaderMap, is_removed: impl Fn(&str) -> bool) {
-    let names = headers.keys().filter(|name| is_removed(name.as_str()));
+fn remove_if(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
+    let names = headers.keys().filter(|name| is_removed(name));
     let found: Vec<HeaderName> = names.cloned().collect();
     for name in found {
         headers.remove(name);

@@ -23,6 +23,19 @@ fn check(policy: &HeaderPolicy, sent: &[(&str, &str)], expected: &[&str]) {
 }
 
 #[test]
+fn usual_headers_can_be_dropped() {
+    let policy = HeaderPolicy::new(UpstreamKind::Http, &[], vec!["user_agent".parse().unwrap()]);
+    let sent = [
+        ("accept", "*/*"),
+        ("accept-language", "en"),
+        ("connection", "accept"),
+        ("content-type", "text/plain"),
+        ("user-agent", "x"),
+    ];
+    check(&policy, &sent, &["accept-language", "content-type"]);
+}
+
+#[test]
 fn request_headers_are_filtered_by_kind_and_configuration() {
     let policy = HeaderPolicy::new(UpstreamKind::Graphql, &[], vec![]);
     check(
