@@ -89,7 +89,7 @@ pub async fn exchange(
     if let (Some((method, headers, body)), Some(now)) = (shown, timing.signed_at) {
         // At the same time, the signature is the same.
         let signed = upstream.signed_request(&method, target, headers, &body, now);
-        if let Ok((uri, headers)) = signed.await {
+        if let Ok((uri, headers)) = Box::pin(signed).await {
             let status = result.as_ref().ok().map(Response::status);
             capture.sent(&method, &uri, &headers, &body, timing.attempts, status);
         }

@@ -6,6 +6,7 @@
 //! it might be a mutation. A document that parsers may read differently is rejected if the format of the
 //! response depends on the kind of the operation.
 
+use bytes::Bytes;
 use countersign_protocol::graphql::{
     Inspected, OperationKind, SelectedOperation, Selection, shown,
 };
@@ -29,27 +30,50 @@ use crate::operation::{RequestedOperation, UpstreamRequest};
 use crate::telemetry::Record;
 use crate::upstream::Repeat;
 
+/// What a client asks for, once it may have it. The futures below hold this instead of all that it was
+/// derived from.
+enum Asked {
+    /// An operation that has a single response.
+    Once(SingleOperation),
+    /// The results of an operation as they come. The session checks whether the operation may run.
+    Stream(HeaderMap, ResponseFormat, SelectedOperation, Box<Inspected>),
+    /// A stream that says why there are no results.
+    Refused(Response<Body>),
+}
+
+struct SingleOperation {
+    headers: HeaderMap,
+    body: Bytes,
+    media: Media,
+    repeat: Repeat,
+}
+
 /// Serves a request on a GraphQL route, by its method.
 pub(super) async fn serve(
     call: Call<'_>,
-    request: Request<Incoming>,
+    request: Box<Request<Incoming>>,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
     let (head, body) = request.into_parts();
     if let Some(token) = sse_single::token(&head)
         && (head.method != Method::GET || !has_parameter(&head, "query"))
     {
-        return sse_single::serve(call, &token, head, body, record).await;
+        return Box::pin(sse_single::serve(call, &token, head, body, record)).await;
     }
     match head.method {
-        Method::POST => post(call, head.headers, body, record).await,
-        Method::GET => get(call, head, record).await,
+        Method::POST => post(call, into_headers(head), body, record).await,
+        Method::GET => respond(call, get(call, head, record)?, record).await,
         Method::PUT => sse_single::reserve(call, head.headers),
         method => Err(Error::Method {
             method: shown(method.as_str()),
             allow: "GET, POST, PUT, DELETE",
         }),
     }
+}
+
+/// Drops the rest of the head at once, so that no future holds it.
+fn into_headers(head: Parts) -> HeaderMap {
+    head.headers
 }
 
 async fn post(
@@ -64,15 +88,24 @@ async fn post(
         let items = items
             .iter()
             .map(|item| body.slice_ref(item.get().as_bytes()));
-        return batch::run(call, headers, items.collect(), record).await;
+        return Box::pin(batch::run(call, headers, items.collect(), record)).await;
     }
-    let documents = call.sessions.documents();
-    let is_policed = !call.policies.is_empty();
-    let (selection, inspected) = Inspected::body(&body, documents, is_policed)?;
-    run(call, headers, selection, inspected, record).await
+    respond(call, posted(call, headers, &body, record)?, record).await
 }
 
-async fn get(call: Call<'_>, head: Parts, record: &mut Record) -> Result<Response<Body>, Error> {
+fn posted(
+    call: Call<'_>,
+    headers: HeaderMap,
+    body: &Bytes,
+    record: &mut Record,
+) -> Result<Asked, Error> {
+    let documents = call.sessions.documents();
+    let is_policed = !call.policies.is_empty();
+    let (selection, inspected) = Inspected::body(body, documents, is_policed)?;
+    ask(call, headers, selection, inspected, record)
+}
+
+fn get(call: Call<'_>, head: Parts, record: &mut Record) -> Result<Asked, Error> {
     let mut operation = operation_from_query(head.uri.query().unwrap_or_default())?;
     operation.strip_persisted();
     let documents = call.sessions.documents();
@@ -86,17 +119,17 @@ async fn get(call: Call<'_>, head: Parts, record: &mut Record) -> Result<Respons
     if call.accept.response_format(None) != Some(ResponseFormat::Sse) {
         selected.as_ref().map_err(Clone::clone)?;
     }
-    run(call, head.headers, Some(selected), inspected, record).await
+    ask(call, head.headers, Some(selected), inspected, record)
 }
 
-/// Runs an operation, and responds in the format that the client accepts.
-async fn run(
+/// Determines what a client asks for, in the format that it accepts, and whether it may have it.
+fn ask(
     call: Call<'_>,
     mut headers: HeaderMap,
     selection: Selection,
     inspected: Inspected,
     record: &mut Record,
-) -> Result<Response<Body>, Error> {
+) -> Result<Asked, Error> {
     let selected = selection.as_ref().and_then(|found| found.as_ref().ok());
     if let Some(selected) = selected {
         record_operation(selected, record);
@@ -120,55 +153,80 @@ async fn run(
         None if kind == Some(OperationKind::Subscription) => Err(Error::SubscriptionOverHttp),
         None => Err(Error::NotAcceptable),
         Some(ResponseFormat::Json(media)) => {
-            let repeat = kind.map_or(Repeat::Never, Repeat::from);
-            run_once(call, headers, media, (inspected, repeat), record).await
+            call.admit(RequestedOperation::Graphql(&inspected))?;
+            let body = inspected.into_body();
+            call.api.check_filters(&body);
+            Ok(Asked::Once(SingleOperation {
+                headers,
+                body,
+                media,
+                repeat: kind.map_or(Repeat::Never, Repeat::from),
+            }))
         }
-        // The session checks whether the operation may run.
         Some(format @ (ResponseFormat::Sse | ResponseFormat::Multipart)) => match selection {
             Some(Ok(selected)) => {
                 record.trace.pass_on(&mut headers);
                 let inspected = inspected.into_operation(selected.kind);
-                let inspected = inspected.map_err(Error::MalformedJson)?;
-                stream::open(call, headers, format, selected, inspected).await
+                let inspected = Box::new(inspected.map_err(Error::MalformedJson)?);
+                Ok(Asked::Stream(headers, format, selected, inspected))
             }
-            Some(Err(error)) => Ok(stream::refused(&error)),
+            Some(Err(error)) => Ok(Asked::Refused(stream::refused(&error))),
             None => Err(Error::NoQuery),
         },
+    }
+}
+
+async fn respond(
+    call: Call<'_>,
+    asked: Asked,
+    record: &mut Record,
+) -> Result<Response<Body>, Error> {
+    match asked {
+        Asked::Once(operation) => run_once(call, operation, record).await,
+        Asked::Stream(headers, format, selected, inspected) => {
+            Box::pin(stream::open(call, headers, format, selected, inspected)).await
+        }
+        Asked::Refused(response) => Ok(response),
     }
 }
 
 /// Runs an operation that has a single response, and relays it as it arrives.
 async fn run_once(
     call: Call<'_>,
-    mut headers: HeaderMap,
-    media: Media,
-    (inspected, repeat): (Inspected, Repeat),
+    operation: SingleOperation,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
-    call.admit(RequestedOperation::Graphql(&inspected))?;
+    let media = operation.media;
+    let is_strict = call.route.requests.is_strict;
+    let request = upstream_request(call, operation, is_strict);
+    let sent = send(call.route, request, record).await;
+    let upstream = &call.route.upstream;
+    let share = &call.client.share;
+    relay_graphql(upstream, sent?, media, is_strict, share, record).await
+}
+
+fn upstream_request(
+    call: Call<'_>,
+    operation: SingleOperation,
+    is_strict: bool,
+) -> UpstreamRequest<'_> {
+    let mut headers = operation.headers;
     call.route.headers.filter_request(&mut headers);
     let json = HeaderValue::from_static(Media::Json.as_str());
     headers.insert(CONTENT_TYPE, json.clone());
     headers.insert(ACCEPT, json);
     headers.remove(CONTENT_ENCODING);
-    let is_strict = call.route.requests.is_strict;
     if is_strict {
         headers.remove(ACCEPT_ENCODING);
     }
-    let body = inspected.into_body();
-    call.api.check_filters(&body);
-    let request = UpstreamRequest {
+    UpstreamRequest {
         name: "POST",
         method: Method::POST,
         target: call.api.target(),
         headers,
-        body,
-        repeat,
-    };
-    let sent = send(call.route, request, record).await;
-    let upstream = &call.route.upstream;
-    let share = &call.client.share;
-    relay_graphql(upstream, sent?, media, is_strict, share, record).await
+        body: operation.body,
+        repeat: operation.repeat,
+    }
 }
 
 fn record_operation(selected: &SelectedOperation, record: &mut Record) {

@@ -115,7 +115,7 @@ impl Proxy {
         }
         Box::new(RoutedRequest {
             is_websocket,
-            request,
+            request: Box::new(request),
             record,
             located,
             accept,
@@ -126,7 +126,7 @@ impl Proxy {
     /// Returns the response to a request of `client`.
     pub async fn handle(&self, request: Box<RoutedRequest>, client: &Client) -> Response<Body> {
         let RoutedRequest {
-            request,
+            mut request,
             mut record,
             located,
             accept,
@@ -187,8 +187,13 @@ impl Proxy {
                     accept,
                     is_websocket,
                 };
-                self.admit_and_serve(located, request, context, &cors, &mut record)
-                    .await
+                match self.admit(located, &mut request, is_websocket, &cors, &mut record) {
+                    Ok((route, admission)) => {
+                        self.dispatch(&route, request, context, &admission, &mut record)
+                            .await
+                    }
+                    Err(error) => Err(error),
+                }
             }
         };
         let mut response = result.unwrap_or_else(|error| rescue(&error, error_format, &mut record));
@@ -225,7 +230,7 @@ impl Proxy {
     fn refuse_page(
         &self,
         refusal: Refusal,
-        request: Request<Incoming>,
+        request: Box<Request<Incoming>>,
         client: &Client,
         is_socket: bool,
         error_format: ErrorFormat,
@@ -251,7 +256,8 @@ impl Proxy {
         }
         if is_socket
             && cors != Cors::NoOrigin
-            && let Some(closed) = upgrade::accept_and_close(&self.sessions, request, client, reason)
+            && let Some(closed) =
+                upgrade::accept_and_close(&self.sessions, *request, client, reason)
         {
             return finish(closed);
         }
@@ -261,21 +267,21 @@ impl Proxy {
     }
 
     /// Checks the token, which a preflight does not contain, and rejects content types that browsers send
-    /// without a preflight. Then serves the request.
-    async fn admit_and_serve(
+    /// without a preflight. Changes the target of the request to that of its route.
+    fn admit(
         &self,
         Located { route, target }: Located,
-        mut request: Request<Incoming>,
-        context: RequestContext<'_>,
+        request: &mut Request<Incoming>,
+        is_websocket: bool,
         cors: &Cors,
         record: &mut Record,
-    ) -> Result<Response<Body>, Error> {
+    ) -> Result<(Arc<Route>, Admission), Error> {
         let is_appsync = route.api.is_some();
         let admission = self.guard.admit(
             request.headers(),
             &route.name,
             is_appsync,
-            is_appsync && context.is_websocket,
+            is_appsync && is_websocket,
         )?;
         if let Admission::Granted(grant) = &admission {
             record.token.clone_from(&grant.name);
@@ -284,10 +290,9 @@ impl Proxy {
             *request.uri_mut() = target;
         }
         if route.api.is_none() {
-            guard::check_content_type(&request, cors)?;
+            guard::check_content_type(request, cors)?;
         }
-        self.dispatch(&route, request, context, &admission, record)
-            .await
+        Ok((route, admission))
     }
 
     /// Returns the response to a request whose head cannot be parsed, or is too large. `line` is the start
@@ -336,7 +341,7 @@ impl Proxy {
     async fn dispatch(
         &self,
         route: &Route,
-        request: Request<Incoming>,
+        request: Box<Request<Incoming>>,
         context: RequestContext<'_>,
         admission: &Admission,
         record: &mut Record,
@@ -365,21 +370,28 @@ impl Proxy {
             admission,
         });
         match call {
-            Some(call) if is_websocket => upgrade::accept(call, request),
+            Some(call) if is_websocket => upgrade::accept(call, *request),
             Some(_) | None if self.sessions.is_draining() => Err(Error::Draining),
             None if is_websocket => {
                 policies.evaluate_websocket()?;
-                tunnel::open(&self.sessions, route, request, client, record).await
+                Box::pin(tunnel::open(
+                    &self.sessions,
+                    route,
+                    *request,
+                    client,
+                    record,
+                ))
+                .await
             }
             Some(call) => match route.upstream.endpoint().kind {
-                UpstreamKind::Events => events::serve(call, request, record).await,
+                UpstreamKind::Events => Box::pin(events::serve(call, *request, record)).await,
                 UpstreamKind::Graphql | UpstreamKind::Http => {
                     graphql::serve(call, request, record).await
                 }
             },
             None => {
                 policies.evaluate_method(request.method(), request.headers())?;
-                forward::forward(route, request, client, record).await
+                forward::forward(route, *request, client, record).await
             }
         }
     }

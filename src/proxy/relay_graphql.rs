@@ -65,7 +65,7 @@ pub(super) async fn relay_graphql(
         .get(CONTENT_ENCODING)
         .is_none_or(|value| value == "identity");
     if head.status.is_success() && is_of_aws(&head.headers) {
-        return relay(head, body, share, record).await;
+        return Box::pin(relay(head, body, share, record)).await;
     }
     if head.status.is_success() {
         if !is_json(&head.headers) {
@@ -73,7 +73,9 @@ pub(super) async fn relay_graphql(
         }
         label(&mut head.headers, media);
         let mut response = match media {
-            Media::GraphqlResponse if is_strict && is_plain => strict(head, body, share).await?,
+            Media::GraphqlResponse if is_strict && is_plain => {
+                Box::pin(strict(head, body, share)).await?
+            }
             Media::GraphqlResponse | Media::Json => Response::from_parts(head, Body::stream(body)),
         };
         if is_plain {
@@ -83,8 +85,18 @@ pub(super) async fn relay_graphql(
         return Ok(response);
     }
     if !is_plain || !has_length(MAX_REJECTION) {
-        return relay(head, body, share, record).await;
+        return Box::pin(relay(head, body, share, record)).await;
     }
+    Box::pin(relay_rejection(head, body, media, share, record)).await
+}
+
+async fn relay_rejection(
+    mut head: Parts,
+    body: ResponseBody,
+    media: Media,
+    share: &Share,
+    record: &mut Record,
+) -> Result<Response<Body>, Error> {
     let mut buffer = Buffer::new(share, COPIES);
     let read = buffer.read(body, MAX_REJECTION).await;
     read.map_err(read_error)?;

@@ -15,7 +15,8 @@ use crate::telemetry::{Record, RequestId, Trace};
 /// A request with its record, its route and what its head determines.
 #[derive(Debug)]
 pub struct RoutedRequest {
-    pub(super) request: Request<Incoming>,
+    /// On the heap, because it passes many futures.
+    pub(super) request: Box<Request<Incoming>>,
     pub(super) record: Box<Record>,
     pub(super) located: Option<Located>,
     pub(super) accept: Accept,
@@ -63,7 +64,7 @@ impl RoutedRequest {
     }
 
     /// Refuses the request.
-    pub fn refuse(self: Box<Self>, error: Error) -> Box<RefusedRequest> {
+    pub fn refuse(self, error: Error) -> Box<RefusedRequest> {
         Box::new(RefusedRequest {
             error,
             record: self.record,

@@ -23,9 +23,9 @@ pub(super) async fn open(
     headers: HeaderMap,
     format: ResponseFormat,
     selected: SelectedOperation,
-    inspected: Inspected,
+    inspected: Box<Inspected>,
 ) -> Result<Response<Body>, Error> {
-    let work = StreamOperation::Graphql(selected, Box::new(inspected));
+    let work = StreamOperation::Graphql(selected, inspected);
     let client = call.session_client(headers);
     let sessions = call.sessions;
     let opened = match format {

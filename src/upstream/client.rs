@@ -219,7 +219,7 @@ impl Upstream {
                     // Signed again: at the same time, the signature is the same.
                     let mut signed = headers.clone();
                     let again = self.sign(&method, target, &mut signed, &body, now, timing);
-                    if let Ok(uri) = again.await {
+                    if let Ok(uri) = Box::pin(again).await {
                         let sent = self.sent_request(method, &uri, signed, body);
                         response.extensions_mut().insert(sent);
                     }

@@ -55,16 +55,10 @@ impl Upstream {
         self.signer().credential_source().accepted(signed_at);
     }
 
-    /// Returns why AWS rejected a request; `None` if the response is not a known rejection. The part of the
-    /// body that has to be read for this remains part of it.
-    pub(super) async fn rejection(
-        &self,
-        response: &mut Response<ResponseBody>,
-    ) -> Option<Rejection> {
+    /// Returns why AWS rejected a request; `None` if the response, whose status is that of a rejection, is not a
+    /// known one. The part of the body that has to be read for this remains part of it.
+    async fn rejection(&self, response: &mut Response<ResponseBody>) -> Option<Rejection> {
         let status = response.status();
-        if !is_rejection_status(status) {
-            return None;
-        }
         let is_of_service = self.is_of_service();
         let headers = response.headers().clone();
         let marked = error_type(&headers);
@@ -122,7 +116,12 @@ impl Upstream {
         signed_at: Instant,
         renewals: &mut Renewals,
     ) -> Result<bool, Error> {
-        let Some(rejection) = self.rejection(response).await else {
+        let rejection = if is_rejection_status(response.status()) {
+            Box::pin(self.rejection(response)).await
+        } else {
+            None
+        };
+        let Some(rejection) = rejection else {
             if self.shows_acceptance(response.status()) {
                 self.accepted(signed_at);
             }
@@ -131,8 +130,8 @@ impl Upstream {
             }
             return Ok(true);
         };
-        let is_repeated = self.renew(rejection, signed_at, renewals).await?;
-        Ok(!is_repeated)
+        let renewal = Box::pin(self.renew(rejection, signed_at, renewals));
+        Ok(!renewal.await?)
     }
 
     /// Renews what a rejection of a request suggests, which was signed at `signed_at`. Returns whether the
