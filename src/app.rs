@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 pub use check::{UnusableFile, unusable_files};
+pub use inspect::PageUrl;
 pub use policy::graphql_apis;
 pub use presign::{Presign, PresignError, Presigned, presign};
 pub use start_error::StartError;
@@ -45,6 +46,7 @@ use crate::telemetry::BANNER_TARGET;
 pub struct App {
     addresses: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
+    inspector: Option<PageUrl>,
     credential_sources: Vec<Arc<CredentialSource>>,
     drain: DrainConfig,
     lifecycle: Lifecycle,
@@ -130,13 +132,15 @@ impl App {
         let guard = Guard::new(guard_config)?;
         let upstreams = upstreams(&routes);
         let shown_routes = inspect::routes(&routes);
-        let proxy = Proxy::new(guard.clone(), routes, sessions).with_inspector(inspector.clone());
+        let proxy = Proxy::new(guard.clone(), routes, sessions)
+            .with_inspector(inspector.clone(), admin_address);
         let server = Server::new(proxy, server_config, tls, memory, lifecycle.clients.clone());
         let mut bound = Vec::new();
         for listener in listeners {
             bound.extend(listener.address());
             server.listen(listener);
         }
+        let mut inspector_url = None;
         if let Some(listener) = admin {
             let health = HealthSources {
                 listeners: bound.iter().map(Listen::to_string).collect(),
@@ -153,7 +157,8 @@ impl App {
                     admin: address,
                     has_tls,
                 };
-                inspect_api = inspect::api(&inspector, shown_routes, &health, &guard, &addresses);
+                let api = inspect::api(&inspector, shown_routes, &health, &guard, &addresses);
+                (inspect_api, inspector_url) = api.unzip();
             }
             let health = Health::new(health);
             let admin = Admin::new(guard.without_browsers(), health, lifecycle.quit.clone())
@@ -175,6 +180,7 @@ impl App {
         Ok(Self {
             addresses: addresses.collect(),
             admin: admin_address,
+            inspector: inspector_url,
             credential_sources: sources,
             drain: config.drain,
             lifecycle,
@@ -189,6 +195,11 @@ impl App {
     /// Returns the address of the admin listener, if there is one.
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin
+    }
+
+    /// Returns the URL of the inspector's page, if the inspector is on.
+    pub fn inspector(&self) -> Option<&PageUrl> {
+        self.inspector.as_ref()
     }
 
     /// Returns a token that is cancelled when the process begins to stop.

@@ -150,8 +150,14 @@ impl Admin {
         peer: SocketAddr,
         lifetime: &Lifetime,
     ) -> Response<AdminBody> {
-        // A user may open these pages in a browser.
-        let navigations = Navigations::Allow;
+        let path = request.uri().path();
+        let navigations = match self.inspector {
+            // The same for everybody, without data: a link of the proxied port leads there.
+            Some(_) if is_page(path) => Navigations::AllowFromEverySite,
+            Some(_) if path.starts_with("/inspect/assets/") => Navigations::AllowAsPart,
+            // A user may open these pages in a browser.
+            Some(_) | None => Navigations::Allow,
+        };
         let local_ip = LocalAddress::Tcp(local.ip());
         if let Err(refusal) = self
             .guard
@@ -237,6 +243,11 @@ async fn within(served: impl Future<Output = ()>, lifetime: &Lifetime) {
             return;
         }
     }
+}
+
+/// Returns whether a path is that of a page of the inspector, which contains nothing but code.
+fn is_page(path: &str) -> bool {
+    matches!(path, "/inspect" | "/inspect/" | "/inspect/graphiql")
 }
 
 /// Returns whether a path belongs to the inspector.

@@ -11,12 +11,44 @@ use crate::inspector::{InspectApi, Inspector, Reasons, RouteSource, StateSources
 use crate::proxy::Route;
 use crate::server::Listen;
 use crate::sign::clock;
+use crate::telemetry::BANNER_TARGET;
+
+/// The URL of the inspector's page. It may contain the key of the page, so it is printed and not logged.
+#[derive(Clone)]
+pub struct PageUrl {
+    address: SocketAddr,
+    /// The path, with the key in its fragment.
+    path: String,
+}
 
 /// Where the process serves.
 pub(super) struct Addresses<'a> {
     pub(super) bound: &'a [Listen],
     pub(super) admin: SocketAddr,
     pub(super) has_tls: bool,
+}
+
+impl PageUrl {
+    /// Returns the URL, with the key.
+    pub fn with_key(&self) -> String {
+        format!("http://{}{}", self.address, self.path)
+    }
+
+    /// Returns whether the URL contains a key.
+    pub fn has_key(&self) -> bool {
+        self.path.contains('#')
+    }
+
+    fn without_key(&self) -> String {
+        let path = self.path.split('#').next().unwrap_or_default();
+        format!("http://{}{path}", self.address)
+    }
+}
+
+impl std::fmt::Debug for PageUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.without_key())
+    }
 }
 
 /// Returns the routes as the inspector shows them.
@@ -32,15 +64,15 @@ pub(super) fn routes(routes: &[Route]) -> Vec<RouteSource> {
         .collect()
 }
 
-/// Returns the API, and logs the URL of the page; `None` if the inspector is off. The URL contains the key
-/// of the page if the admin listener can be reached from other machines, or if clients need a token.
+/// Returns the API and the URL of its page, and logs the URL without its key; `None` if the inspector is off.
+/// There is a key if the admin listener can be reached from other machines, or if clients need a token.
 pub(super) fn api(
     inspector: &Inspector,
     routes: Vec<RouteSource>,
     sources: &HealthSources,
     guard: &Guard,
     addresses: &Addresses<'_>,
-) -> Option<InspectApi> {
+) -> Option<(InspectApi, PageUrl)> {
     let Addresses {
         bound,
         admin,
@@ -63,8 +95,12 @@ pub(super) fn api(
     };
     let needs_key = !admin.ip().is_loopback() || guard.requires_token();
     let api = InspectApi::new(inspector, state, guard.without_browsers(), needs_key)?;
-    info!("inspector on http://{admin}{}", api.path());
-    Some(api)
+    let page = PageUrl {
+        address: reachable(admin),
+        path: api.path(),
+    };
+    info!(target: BANNER_TARGET, "inspector on {}", page.without_key());
+    Some((api, page))
 }
 
 /// Returns the origins of the inspector's pages.

@@ -52,6 +52,9 @@ impl Banner {
                 &format!("http://{admin}/readyz, /metrics"),
             ));
         }
+        if let Some(page) = app.inspector() {
+            text.push_str(&entry("inspector", &page.with_key()));
+        }
         text.push('\n');
         text
     }

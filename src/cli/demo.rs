@@ -81,7 +81,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         let token = config.guard.tokens.first().map(|token| token.file.clone());
         let app = App::start(config).await?;
         if let Some(address) = app.addresses().first() {
-            let text = banner(*address, app.admin(), has_tls, token.as_deref(), &emulator);
+            let text = banner(*address, &app, has_tls, token.as_deref(), &emulator);
             print(&text)?;
         }
         drop(held);
@@ -131,7 +131,7 @@ fn configure(options: &Options, emulator: &Emulator) -> Result<Config, Failure> 
 /// Returns what the demo prints. No line is longer than a terminal of 80 columns.
 fn banner(
     address: SocketAddr,
-    admin: Option<SocketAddr>,
+    app: &App,
     has_tls: bool,
     token: Option<&Path>,
     emulator: &Emulator,
@@ -148,8 +148,11 @@ fn banner(
     } else {
         String::new()
     };
-    let admin_line = admin.map_or(String::new(), |admin| {
+    let admin_line = app.admin().map_or(String::new(), |admin| {
         format!("  health     http://{admin}/readyz, /metrics\n")
+    });
+    let inspector_line = app.inspector().map_or(String::new(), |page| {
+        format!("  inspector  {}\n", page.with_key())
     });
     format!(
         r#"countersign demo: GraphQL on http://{address}/graphql
@@ -180,7 +183,7 @@ To stop the demo, press Ctrl-C.
 
   WebSocket  ws://{address}/graphql
 {tls_line}  Events     http://{address}/event (channels /default/... and /inbox/...)
-{admin_line}  emulator   https://{emulator}/graphql
+{admin_line}{inspector_line}  emulator   https://{emulator}/graphql
   faults     http://{control}/switch (state: /state)
 
 "#,

@@ -4,7 +4,7 @@ use tracing::info;
 
 use super::banner::Banner;
 use super::failure::Failure;
-use super::output::write_banner;
+use super::output::{note, write_banner};
 use super::process::orphans::Reaper;
 use super::process::signals::Signals;
 use super::process::{self, sandbox, systemd};
@@ -71,6 +71,9 @@ async fn serve(
     if let Some((banner, held)) = banner {
         write_banner(&banner.text(&app));
         drop(held);
+    } else if let Some(page) = app.inspector().filter(|page| page.has_key()) {
+        // Not a line of the log: the key is a secret.
+        note(&format!("inspector on {}", page.with_key()));
     }
     let notifier = systemd::Notifier::ready(app.credentials(), app.stopping());
     let (first, second) = signals.stops();

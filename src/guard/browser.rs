@@ -34,6 +34,9 @@ pub enum Navigations {
     /// Allows them from links on pages of every site, too. Only for responses that are countersign's own:
     /// nothing is signed for them, and no other page can read or embed them.
     AllowFromEverySite,
+    /// Allows pages of the same origin to load it as a script or a style, beside what `Allow` allows. Only
+    /// for code of countersign's own.
+    AllowAsPart,
 }
 
 /// How to handle response headers that affect browsers (`response_headers`).
@@ -58,6 +61,8 @@ const MODES: [&str; 4] = ["cors", "no-cors", "same-origin", "websocket"];
 const NAVIGATING: [&str; 2] = ["navigate", "nested-navigate"];
 /// The destinations of requests whose response is read by a script.
 const DESTINATIONS: [&str; 2] = ["empty", "websocket"];
+/// The destinations of the parts of countersign's own pages.
+const PARTS: [&str; 2] = ["script", "style"];
 /// Headers by which browsers announce a speculative request.
 static PURPOSES: [HeaderName; 4] = [
     SEC_PURPOSE,
@@ -153,11 +158,16 @@ pub(super) fn check_navigation<B>(
     let site = metadata_value(headers, &SEC_FETCH_SITE);
     let mode = metadata_value(headers, &SEC_FETCH_MODE);
     let destination = metadata_value(headers, &SEC_FETCH_DEST);
-    let is_typed = navigations == Navigations::Allow
+    let is_typed = matches!(navigations, Navigations::Allow | Navigations::AllowAsPart)
         && is_read(request)
         && matches!(site, Some("none" | "same-origin"))
         && is_opened_in_a_window(headers);
-    let is_allowed = is_typed || is_page_for_every_site(request, navigations);
+    let is_part = navigations == Navigations::AllowAsPart
+        && is_read(request)
+        && site == Some("same-origin")
+        && mode.is_some_and(|mode| MODES.contains(&mode))
+        && destination.is_some_and(|destination| PARTS.contains(&destination));
+    let is_allowed = is_typed || is_part || is_page_for_every_site(request, navigations);
     if is_allowed && !matches!(cors, Cors::Allowed(_)) {
         return Ok(());
     }

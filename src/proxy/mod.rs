@@ -70,6 +70,8 @@ pub struct Proxy {
     routes: Routes,
     sessions: Arc<Sessions>,
     inspector: Inspector,
+    /// The address of the inspector's pages, while it is on.
+    inspector_address: Option<SocketAddr>,
 }
 
 /// The client of a request, and the facts that are read from the request's head once.
@@ -88,11 +90,13 @@ impl Proxy {
             routes: Routes::new(routes),
             sessions: Arc::new(sessions),
             inspector: Inspector::default(),
+            inspector_address: None,
         }
     }
 
-    /// Shows every request to `inspector`.
-    pub fn with_inspector(mut self, inspector: Inspector) -> Self {
+    /// Shows every request to `inspector`, whose pages are on the admin listener.
+    pub fn with_inspector(mut self, inspector: Inspector, admin: Option<SocketAddr>) -> Self {
+        self.inspector_address = admin.filter(|_| inspector.is_on());
         self.inspector = inspector;
         self
     }
@@ -208,7 +212,8 @@ impl Proxy {
         finish(response, &cors, record)
     }
 
-    /// Returns the page of a path to a client with a token for its route, if tokens are required.
+    /// Returns the page of a path to a client with a token for its route, if tokens are required. While the
+    /// inspector is on, the path of a GraphQL route leads to GraphiQL.
     fn page(
         &self,
         located: Option<&Located>,
@@ -222,7 +227,14 @@ impl Proxy {
         }
         let name = route.map_or("", |route| &route.name);
         self.guard.admit(request.headers(), name, false, false)?;
-        Ok(page::respond(&self.routes, request, client.scheme, route))
+        let inspector = self.inspector_address;
+        Ok(page::respond(
+            &self.routes,
+            request,
+            client.scheme,
+            route,
+            inspector,
+        ))
     }
 
     /// Returns the response to a request that the guard refuses. A page of a web server on this machine

@@ -1,7 +1,11 @@
 //! The page that a browser receives at `/` and at the paths of AppSync routes. It explains what the port
-//! is and how to use it. Nothing is signed or sent for it.
+//! is and how to use it. Nothing is signed or sent for it. While the inspector is on, the path of a GraphQL
+//! route leads to GraphiQL instead, a page of the inspector.
 
-use http::header::{CACHE_CONTROL, HOST, HeaderValue};
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use http::header::{CACHE_CONTROL, HOST, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode};
 
 use super::accept::Accept;
@@ -82,12 +86,14 @@ fn is_own_path(route: &Route, path: &str) -> bool {
     }
 }
 
-/// Returns the page. The guard has checked the request.
+/// Returns the page, or the way to GraphiQL. The guard has checked the request. `inspector` is the address of
+/// the inspector's pages.
 pub(super) fn respond<B>(
     routes: &Routes,
     request: &Request<B>,
     scheme: Scheme,
     asked: Option<&Route>,
+    inspector: Option<SocketAddr>,
 ) -> Response<Body> {
     let host = request
         .headers()
@@ -95,28 +101,85 @@ pub(super) fn respond<B>(
         .and_then(|host| host.to_str().ok());
     // Unix sockets accept any Host.
     let host = host.filter(|host| HostName::from_header(host).is_some());
+    let inspector = inspector.map(|address| inspector_url(address, host));
+    if let (Some(url), Some(route)) = (&inspector, asked)
+        && route.upstream.endpoint().kind == UpstreamKind::Graphql
+    {
+        return see_other(&graphiql_url(url, &route.name));
+    }
     let routes: Vec<PageRoute<'_>> = routes
         .iter()
         .map(|route| PageRoute {
+            name: &route.name,
             path: &route.path,
             kind: route.upstream.endpoint().kind,
             is_asked: asked.is_some_and(|asked| asked.name == route.name),
         })
         .collect();
-    let page = render(&routes, host.unwrap_or("localhost"), scheme);
+    let host = host.unwrap_or("localhost");
+    let page = render(&routes, host, scheme, inspector.as_deref());
     html(&page)
+}
+
+/// Returns the URL of the inspector's page. If its listener accepts every address, a client reaches it by
+/// the name by which it has reached this port.
+fn inspector_url(address: SocketAddr, host: Option<&str>) -> String {
+    let name = host.and_then(HostName::from_header);
+    match name {
+        Some(name) if address.ip().is_unspecified() => {
+            format!("http://{}:{}/inspect/", name.as_str(), address.port())
+        }
+        None if address.ip().is_unspecified() => {
+            format!("http://localhost:{}/inspect/", address.port())
+        }
+        Some(_) | None => format!("http://{address}/inspect/"),
+    }
+}
+
+fn graphiql_url(inspector: &str, route: &str) -> String {
+    format!("{inspector}graphiql?route={}", encode(route))
+}
+
+/// Percent-encodes all but unreserved characters (RFC 3986, section 2.3).
+fn encode(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => {
+                let _ = write!(encoded, "%{byte:02X}");
+            }
+        }
+    }
+    encoded
+}
+
+fn see_other(url: &str) -> Response<Body> {
+    let mut response = Response::new(Body::full(""));
+    let Ok(url) = HeaderValue::from_str(url) else {
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        return response;
+    };
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, url);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// A route as the page shows it.
 #[derive(Clone, Copy, Debug)]
 struct PageRoute<'a> {
+    name: &'a str,
     path: &'a str,
     kind: UpstreamKind,
     /// The page was requested at its path.
     is_asked: bool,
 }
 
-fn render(routes: &[PageRoute<'_>], host: &str, scheme: Scheme) -> String {
+fn render(routes: &[PageRoute<'_>], host: &str, scheme: Scheme, inspector: Option<&str>) -> String {
     let (http, websocket) = match scheme {
         Scheme::Http => ("http", "ws"),
         Scheme::Https => ("https", "wss"),
@@ -134,12 +197,16 @@ fn render(routes: &[PageRoute<'_>], host: &str, scheme: Scheme) -> String {
             remove_section(&mut template, name);
         }
     }
+    if inspector.is_none() {
+        remove_section(&mut template, "inspector");
+    }
     let url = |scheme: &str, path: Option<&str>| {
         escape(&format!("{scheme}://{host}{}", path.unwrap_or_default()))
     };
     fill(&template, |name| match name {
         "version" => escape(env!("CARGO_PKG_VERSION")),
-        "routes" => routes.iter().map(row).collect(),
+        "routes" => routes.iter().map(|route| row(route, inspector)).collect(),
+        "inspector" => escape(inspector.unwrap_or_default()),
         "graphql" => url(http, graphql),
         "websocket" => url(websocket, graphql),
         "events" => url(http, events),
@@ -147,7 +214,7 @@ fn render(routes: &[PageRoute<'_>], host: &str, scheme: Scheme) -> String {
     })
 }
 
-fn row(route: &PageRoute<'_>) -> String {
+fn row(route: &PageRoute<'_>, inspector: Option<&str>) -> String {
     let path = match route.path {
         "" => "/",
         path => path,
@@ -158,7 +225,12 @@ fn row(route: &PageRoute<'_>) -> String {
         UpstreamKind::Http => "API Gateway or another AWS service, at every path below",
     };
     let path = escape(path);
-    format!("<tr><td><code>{path}</code></td><td>{kind}</td></tr>\n")
+    let graphiql = inspector
+        .filter(|_| route.kind == UpstreamKind::Graphql)
+        .map(|url| escape(&graphiql_url(url, route.name)))
+        .map(|url| format!("<td><a href=\"{url}\">GraphiQL</a></td>"))
+        .unwrap_or_default();
+    format!("<tr><td><code>{path}</code></td><td>{kind}</td>{graphiql}</tr>\n")
 }
 
 /// Removes a section of the template, which begins with a comment of its name.
@@ -179,6 +251,7 @@ mod tests {
 
     fn route(path: &str, kind: UpstreamKind) -> PageRoute<'_> {
         PageRoute {
+            name: "main",
             path,
             kind,
             is_asked: false,
@@ -218,7 +291,7 @@ mod tests {
                 vec!["curl", "GraphQL</h2>", "<!--"],
             ),
         ] {
-            let page = render(&routes, "localhost:1", Scheme::Http);
+            let page = render(&routes, "localhost:1", Scheme::Http, None);
             for text in present {
                 assert!(page.contains(text), "no {text} in {page}");
             }
@@ -226,7 +299,7 @@ mod tests {
                 assert!(!page.contains(text), "{text} in {page}");
             }
         }
-        let page = render(&[graphql], "localhost:1", Scheme::Https);
+        let page = render(&[graphql], "localhost:1", Scheme::Https, None);
         assert!(page.contains("https://localhost:1/graphql"), "{page}");
         assert!(page.contains("wss://localhost:1/graphql"), "{page}");
     }
@@ -240,7 +313,12 @@ mod tests {
             UpstreamKind::Events,
             UpstreamKind::Http,
         ] {
-            let page = render(&[route(odd, kind)], "<host>", Scheme::Http);
+            let page = render(
+                &[route(odd, kind)],
+                "<host>",
+                Scheme::Http,
+                Some("http://<host>/"),
+            );
             assert!(
                 !page.contains("<script") && !page.contains("<host"),
                 "{page}"
