@@ -134,8 +134,12 @@ impl InspectApi {
                 let after = number(&parameters, "frames_after")?;
                 let bodies = bodies(&parameters);
                 let read = |entry: &_| json::detail(entry, bodies, after);
-                let detail = self.store.read(entry_id(id)?, read);
-                Ok(json_answer(&detail.ok_or(ApiError::NoEntry)?))
+                let id = entry_id(id)?;
+                let mut detail = self.store.read(id, read).ok_or(ApiError::NoEntry)?;
+                if let Some(connection) = self.sources.realtime_of(id) {
+                    detail["realtime"] = connection.into();
+                }
+                Ok(json_answer(&detail))
             }
             ["entries", id, "request"] => {
                 get(head)?;
@@ -201,6 +205,11 @@ impl InspectApi {
                 let read = |entry: &_| Unsigned::of_entry(entry, &self.sources);
                 let request = self.store.read(id, read).ok_or(ApiError::NoEntry)??;
                 Ok(json_answer(&request.signed(&self.sources).await?))
+            }
+            Some("presigned") => {
+                let read = |entry: &_| Unsigned::of_entry(entry, &self.sources);
+                let request = self.store.read(id, read).ok_or(ApiError::NoEntry)??;
+                Ok(json_answer(&request.presigned(&self.sources).await?))
             }
             Some(_) => Err(ApiError::Parameter("form")),
         }

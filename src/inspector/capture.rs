@@ -110,10 +110,10 @@ impl Inspector {
 }
 
 impl Capture {
-    /// Begins the entry of an operation that is a part of this request.
-    pub fn part(&self, headers: &HeaderMap) -> Self {
+    /// Begins the entry of an operation or tunnel that this request starts.
+    pub fn part(&self, protocol: &'static str, headers: &HeaderMap) -> Self {
         let store = self.0.as_ref().map(|captured| Arc::clone(&captured.store));
-        Inspector(store).operation("http", headers)
+        Inspector(store).operation(protocol, headers)
     }
 
     /// Returns the id of the entry.

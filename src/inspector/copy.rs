@@ -12,7 +12,8 @@ use super::json::millis_of;
 use super::resend::ResentRequest;
 use super::respond::ApiError;
 use super::state::StateSources;
-use crate::sign::{RequestTarget, clock};
+use crate::sign::{RequestTarget, Signable, clock};
+use crate::upstream::UpstreamKind;
 
 /// How long AWS accepts a signature.
 const VALIDITY: Duration = Duration::from_secs(5 * 60);
@@ -99,6 +100,41 @@ impl Unsigned {
                 .map(String::as_str),
         );
         Ok(json!({ "text": line, "expires": millis_of(now + VALIDITY) }))
+    }
+
+    /// Returns the presigned URL of the request. It is not stored.
+    ///
+    /// # Errors
+    /// If a URL alone is not the whole request, or it cannot be signed.
+    pub(super) async fn presigned(self, sources: &StateSources) -> Result<Value, ApiError> {
+        let route = sources.routes.iter().find(|route| route.name == self.route);
+        let upstream = &route.ok_or(ApiError::NoEntry)?.upstream;
+        if upstream.endpoint().kind != UpstreamKind::Http {
+            return Err(ApiError::NotPresigned("AppSync takes no operations by GET"));
+        }
+        if self.method != Method::GET || !self.body.is_empty() {
+            return Err(ApiError::NotPresigned("it is not a GET without a body"));
+        }
+        let target = RequestTarget::new(&self.path, self.query.as_deref());
+        let target = target.map_err(|error| ApiError::NotSigned(error.to_string()))?;
+        let signer = upstream.signer().presigning();
+        let now = clock::now();
+        let credentials = signer.credentials(now).await;
+        let credentials = credentials.map_err(|error| ApiError::NotSigned(error.to_string()))?;
+        let signable = Signable {
+            method: self.method.as_str(),
+            target: target.as_str(),
+            headers: &[],
+            body: &[],
+        };
+        let signed = signer.sign(&credentials, &signable, now);
+        let signed = signed.map_err(|error| ApiError::NotSigned(error.to_string()))?;
+        if !signed.headers.is_empty() {
+            return Err(ApiError::NotPresigned("the service needs signed headers"));
+        }
+        let host = signer.host();
+        let url = format!("https://{host}{}", signed.target(&target));
+        Ok(json!({ "text": url, "expires": millis_of(now + VALIDITY) }))
     }
 }
 

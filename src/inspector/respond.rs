@@ -44,6 +44,8 @@ pub(super) enum ApiError {
     NotSent(String),
     #[error("the request cannot be signed: {0}")]
     NotSigned(String),
+    #[error("a presigned URL is not the whole request: {0}. Copy it as signed curl")]
+    NotPresigned(&'static str),
     #[error("too many inspector pages are open: close some")]
     TooManyStreams,
 }
@@ -62,6 +64,7 @@ impl ApiError {
             Self::NotConfirmed => "MUTATION_NOT_CONFIRMED",
             Self::NotSent(_) => "NOT_SENT",
             Self::NotSigned(_) => "NOT_SIGNED",
+            Self::NotPresigned(_) => "NOT_PRESIGNED",
             Self::TooManyStreams => "TOO_MANY_STREAMS",
         }
     }
@@ -73,7 +76,7 @@ impl ApiError {
             Self::NotFound | Self::NoEntry => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotJson | Self::Parameter(_) => StatusCode::BAD_REQUEST,
-            Self::NotReplayable(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NotReplayable(_) | Self::NotPresigned(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotConfirmed => StatusCode::CONFLICT,
             Self::NotSent(_) | Self::NotSigned(_) => StatusCode::BAD_GATEWAY,
             Self::TooManyStreams => StatusCode::SERVICE_UNAVAILABLE,

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
+use super::entry::ShownConnection;
 use super::json::{millis_of, without_nulls};
 use super::mask;
 use super::store::Store;
@@ -67,6 +68,14 @@ impl RouteSource {
 }
 
 impl StateSources {
+    /// Returns the id of the realtime connection that carries the subscription of an entry.
+    pub(super) fn realtime_of(&self, entry: u64) -> Option<u64> {
+        let apis = self.routes.iter().filter_map(|route| route.api.as_ref());
+        let mut connections = apis.flat_map(|api| api.connections());
+        let carries = |connection: &ShownConnection| connection.entries.contains(&entry);
+        connections.find(carries).map(|connection| connection.id)
+    }
+
     /// Returns the state as `State` of `web/src/api.ts`.
     pub(super) fn state(&self, store: &Store) -> Value {
         let now = clock::now();
@@ -173,6 +182,7 @@ fn credential(source: &CredentialSource, now: SystemTime) -> Value {
         "name": source.name(),
         "provider": held.map(|held| held.provider()),
         "access_key_id": held.map(|held| mask::access_key(held.access_key())),
+        "account": held.and_then(|held| held.account()),
         "expires": held.and_then(|held| held.expires()).map(millis_of),
         "failure": failure,
     }))

@@ -150,7 +150,7 @@ impl Batch {
         record.id = self.request_id.clone();
         record.client_address = self.client_address;
         record.trace = Trace::begin(&self.headers);
-        record.capture = self.capture.part(&self.headers);
+        record.capture = self.capture.part("http", &self.headers);
         record.set_route(self.upstream.metrics());
         record.token.clone_from(&self.token);
         if let Some(Ok(selected)) = &selected {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::body::Body;
@@ -39,12 +39,24 @@ pub(super) async fn open(
     let span = record.trace.upstream_span("GET");
     route.headers.continue_trace(&mut head.headers, &span);
     let mut timing = Timing::default();
+    let capture = record.capture.clone();
+    let shown = capture.is_on().then(|| head.headers.clone());
     let opened = route
         .upstream
         .open_tunnel(&target, head.headers, &mut timing)
         .await
         .map_err(Error::from);
     record_timing(&timing, record);
+    if let (Some(headers), Some(now)) = (shown.clone(), timing.signed_at) {
+        // At the same time, the signature is the same.
+        let signed = route
+            .upstream
+            .signed_request(&Method::GET, &target, headers, &[], now);
+        if let Ok((uri, headers)) = signed.await {
+            let status = opened.as_ref().ok().map(Response::status);
+            capture.sent(&Method::GET, &uri, &headers, &[], timing.attempts, status);
+        }
+    }
     let [signed, connected] = record.steps();
     let outcome = opened.as_ref().map(|response| response.status().as_u16());
     span.end(
@@ -69,6 +81,7 @@ pub(super) async fn open(
         permit: Arc::clone(&client.permit),
         client_address: client.peer,
         request_id: record.id.clone(),
+        capture: shown.map_or_else(Default::default, |headers| capture.part("tunnel", &headers)),
     };
     sessions.tunnel(tunnel);
     let mut response = Response::new(Body::full(""));

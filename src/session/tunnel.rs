@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::deadline::timeout;
+use crate::inspector::Capture;
 use crate::telemetry::metrics::{GaugeGuard, RouteMetrics};
 use crate::telemetry::{Record, RequestId};
 use frames::Frames;
@@ -43,6 +44,8 @@ pub struct Tunnel {
     /// The address of the client; `None` on a unix socket.
     pub client_address: Option<SocketAddr>,
     pub request_id: RequestId,
+    /// The entry of the tunnel in the inspector.
+    pub capture: Capture,
 }
 
 /// One direction of a tunnel.
@@ -79,9 +82,11 @@ pub(super) async fn serve(tunnel: Tunnel, draining: CancellationToken, expired: 
     let mut record = Record::new("TUNNEL");
     record.id = tunnel.request_id.clone();
     record.client_address = tunnel.client_address;
+    record.capture = tunnel.capture.clone();
     record.set_route(&tunnel.metrics);
     let _open = GaugeGuard::new(&tunnel.metrics.tunnels);
     record.status = 101;
+    record.show();
     let late = expired.clone();
     let late = async {
         late.cancelled().await;

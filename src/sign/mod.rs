@@ -76,6 +76,14 @@ impl Signer {
         &self.credentials
     }
 
+    /// Returns the same signer for presigned URLs, which are valid for five minutes.
+    #[must_use]
+    pub fn presigning(&self) -> Self {
+        let mut signer = self.clone();
+        signer.style.placement = SignaturePlacement::PRESIGNED;
+        signer
+    }
+
     /// Returns the credentials to sign with at `now`.
     ///
     /// # Errors

@@ -90,6 +90,8 @@ impl Upstream {
 
         // Signed after the connection is open, because signatures expire.
         let now = self.next_signing_time(renewals);
+        timing.signed_at = Some(now);
+        timing.attempts += 1;
         let uri = self
             .sign(&Method::GET, target, &mut headers, &[], now, timing)
             .await?;

@@ -130,6 +130,8 @@ async fn operations_of_sockets_are_entries_of_their_own() {
     assert_eq!(shared[0]["subscriptions"], 1, "{shared}");
     assert_eq!(shared[0]["entries"], json!([entry["id"]]), "{shared}");
     check_frames(&world, &entry).await;
+    let detail = world.detail(&entry, "").await;
+    assert_eq!(detail["realtime"], shared[0]["id"], "{detail}");
     socket.send(json!({ "id": "1", "type": "complete" })).await;
     let ended = world.entry("the end", is_named("Live")).await;
     assert!(ended["durations"]["total"].as_f64().unwrap() > 0.0);
@@ -441,10 +443,19 @@ async fn clients_that_need_a_token_need_a_key_for_the_inspector() {
         .variables(&[("COUNTERSIGN_GUARD__TOKEN_FILE", "$DIR/token")])
         .variables(&[("COUNTERSIGN_ADMIN", "127.0.0.1:0")]);
     let world = world.daemon().await;
-    let mut lines = world.countersign.log.lines();
-    let line = lines.find(|line| line.contains("inspector on http://"));
-    let url = line.unwrap().split("http://").nth(1).unwrap().trim();
-    let (place, key) = url.split_once("#key=").unwrap();
+    let lines = world.countersign.log.lines();
+    let lines: Vec<_> = lines
+        .filter(|line| line.contains("inspector on http://"))
+        .collect();
+    let [printed, logged] = lines.as_slice() else {
+        panic!("{lines:?}");
+    };
+    // The log contains the URL, and the key is printed beside it.
+    assert!(logged.ends_with("/inspect/"), "{logged}");
+    let url = printed.strip_prefix("countersign: inspector on http://");
+    let (place, key) = url.unwrap().split_once("#key=").unwrap();
+    let elsewhere = world.countersign.log.matches(key).count();
+    assert_eq!(elsewhere, 1, "{}", world.countersign.log);
     let admin: SocketAddr = place.trim_end_matches("/inspect/").parse().unwrap();
     let check = async |key: &str, status: u16, code: &str| {
         let headers = [("x-countersign-inspector", key)];
@@ -458,6 +469,78 @@ async fn clients_that_need_a_token_need_a_key_for_the_inspector() {
     check(&"0".repeat(48), 401, "KEY_WRONG").await;
     check(key, 200, "").await;
     check(&token, 200, "").await;
+}
+
+/// What Chromium sends for a link, or a URL that the user has typed.
+fn opened(site: &'static str) -> [(&'static str, &'static str); 4] {
+    [
+        ("accept", "text/html,application/xhtml+xml,*/*;q=0.8"),
+        ("sec-fetch-site", site),
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-dest", "document"),
+    ]
+}
+
+#[tokio::test]
+async fn browsers_are_led_to_graphiql_and_to_the_inspector() {
+    let world = World::builder().admin().arguments(&["--inspect"]);
+    let world = world.daemon().await;
+    let admin = world.admin();
+    for site in ["none", "cross-site"] {
+        let answer = get(world.addr, "/graphql", &opened(site)).await;
+        assert_eq!(answer.status, 303, "{answer:?}");
+        let location = &answer.headers["location"];
+        assert_eq!(
+            *location,
+            format!("http://{admin}/inspect/graphiql?route=graphql")
+        );
+        assert_eq!(answer.headers["cache-control"], "no-store");
+    }
+    let page = get(world.addr, "/", &opened("none")).await;
+    assert_eq!(page.status, 200, "{page:?}");
+    for url in [
+        format!("href=\"http://{admin}/inspect/\""),
+        format!("href=\"http://{admin}/inspect/graphiql?route=graphql\""),
+    ] {
+        assert!(page.body.contains(&url), "no {url}: {page:?}");
+    }
+    // Programs get what they got without the inspector.
+    let answer = get(world.addr, "/graphql", &[]).await;
+    assert_eq!(answer.status, 400, "{answer:?}");
+    for path in ["/inspect/", "/inspect/graphiql?route=graphql"] {
+        for site in ["none", "same-origin", "same-site", "cross-site"] {
+            let answer = get(admin, path, &opened(site)).await;
+            assert_eq!(answer.status, 200, "{site} {path}: {answer:?}");
+        }
+        let mut embedded = opened("cross-site");
+        embedded[3].1 = "iframe";
+        let answer = get(admin, path, &embedded).await;
+        assert_eq!(answer.status, 403, "{path}: {answer:?}");
+    }
+    let page = get(admin, "/inspect/", &[]).await;
+    let compressed = page.headers.get("content-encoding").map(String::as_str);
+    assert_eq!(compressed, Some("gzip"));
+    // The page's own parts, and what loads them elsewhere.
+    for (site, destination, status) in [
+        ("same-origin", "script", 404),
+        ("same-origin", "style", 404),
+        ("same-origin", "image", 403),
+        ("same-site", "script", 403),
+        ("cross-site", "script", 403),
+        ("none", "script", 403),
+    ] {
+        let headers = [
+            ("sec-fetch-site", site),
+            ("sec-fetch-mode", "cors"),
+            ("sec-fetch-dest", destination),
+        ];
+        for (path, status) in [("assets/none.js", status), ("api/state", 403)] {
+            let answer = get(admin, &format!("/inspect/{path}"), &headers).await;
+            assert_eq!(answer.status, status, "{path} {headers:?}: {answer:?}");
+        }
+    }
+    let answer = get(admin, "/inspect/api/state", &opened("cross-site")).await;
+    assert_eq!(answer.status, 403, "{answer:?}");
 }
 
 #[tokio::test]
@@ -596,6 +679,71 @@ async fn copied_lines_run_as_pasted() {
     assert_eq!(run(&format!("{line} {to}")).await, answer.body, "{line}");
     let list = world.api("entries").await.to_string();
     assert!(!list.contains("Signature="), "{list}");
+    // The body of a POST is not a part of a URL.
+    let path = format!("/inspect/api/entries/{}/curl?form=presigned", entry["id"]);
+    let refused = get(world.admin(), &path, &[KEY]).await;
+    assert_eq!(refused.status, 422, "{refused:?}");
+    assert_eq!(refused.json()["error"]["code"], "NOT_PRESIGNED");
+}
+
+#[tokio::test]
+async fn presigned_urls_are_the_whole_request() {
+    let world = World::builder().admin().routes(&["rest"]);
+    let world = world.arguments(&["--inspect"]).daemon().await;
+    let answer = get(world.addr, "/rest/orders?state=open", &[]).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let is_whole = |entry: &Value| entry["path"] == "/rest/orders" && entry["is_live"] == false;
+    let entry = world.entry("the request", is_whole).await;
+    let path = format!("entries/{}/curl?form=presigned", entry["id"]);
+    let copied = world.api(&path).await;
+    let url = copied["text"].as_str().unwrap();
+    assert!(url.contains("/orders?state=open&X-Amz-Algorithm="), "{url}");
+    let expires = copied["expires"].as_f64().unwrap() - entry["time"].as_f64().unwrap();
+    assert!((299_000.0..360_000.0).contains(&expires), "{expires}");
+    let emulator = world.emulator.addr();
+    let to = format!("-sS --cacert {} --connect-to ::{emulator}", world.ca_file());
+    let echoed = run(&format!("curl '{url}' {to}")).await;
+    let echoed: Value = serde_json::from_str(&echoed).unwrap();
+    assert_eq!(echoed["presigned"], true, "{echoed}");
+    let path = "/rest/orders";
+    post(world.addr, path, &[JSON], "{}").await;
+    let is_post = |entry: &Value| entry["method"] == "POST" && entry["is_live"] == false;
+    let entry = world.entry("the POST", is_post).await;
+    let path = format!("/inspect/api/entries/{}/curl?form=presigned", entry["id"]);
+    let refused = get(world.admin(), &path, &[KEY]).await;
+    assert_eq!(refused.status, 422, "{refused:?}");
+}
+
+#[tokio::test]
+async fn tunnels_are_entries_of_their_own() {
+    let world = World::builder().admin().routes(&["ws"]);
+    let world = world.arguments(&["--inspect"]).daemon().await;
+    let url = format!("ws://{}/ws/", world.addr);
+    let (socket, _) = within("the tunnel", tokio_tungstenite::connect_async(&url))
+        .await
+        .unwrap();
+    let is_live = |entry: &Value| entry["kind"] == "tunnel" && entry["is_live"] == true;
+    let tunnel = world.entry("the tunnel", is_live).await;
+    assert_eq!(
+        (&tunnel["route"], &tunnel["status"]),
+        (&json!("ws"), &json!(101))
+    );
+    let is_handshake = |entry: &Value| entry["kind"] == "http" && entry["status"] == 101;
+    let handshake = world.entry("the handshake", is_handshake).await;
+    let detail = world.detail(&handshake, "").await;
+    let upstream = &detail["upstream"];
+    assert_eq!(
+        (&upstream["status"], &upstream["attempts"]),
+        (&json!(101), &json!(1))
+    );
+    let canonical = upstream["canonical_request"].as_str().unwrap();
+    assert!(canonical.starts_with("GET\n/prod"), "{canonical}");
+    drop(socket);
+    let is_over = |entry: &Value| entry["kind"] == "tunnel" && entry["is_live"] == false;
+    let ended = world.entry("the end", is_over).await;
+    assert_eq!(ended["id"], tunnel["id"]);
+    let refused = world.replay(&json!({ "id": tunnel["id"] })).await;
+    assert_eq!(refused.status, 422, "{refused:?}");
 }
 
 #[tokio::test]

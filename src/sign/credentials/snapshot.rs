@@ -56,6 +56,13 @@ impl Snapshot {
         self.credentials.access_key_id()
     }
 
+    /// Returns the account, if the provider knows it.
+    pub fn account(&self) -> Option<&str> {
+        self.credentials
+            .account_id()
+            .map(|account| account.as_str())
+    }
+
     pub(crate) fn secret_key(&self) -> &str {
         self.credentials.secret_access_key()
     }

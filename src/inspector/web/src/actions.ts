@@ -88,7 +88,7 @@ export async function send(request: EditedRequest, id: number, confirm: boolean)
   go({ id: added });
 }
 
-const COPIED: Record<CopyForm, string> = { local: 'curl command', signed: 'Signed curl command' };
+const COPIED: Record<CopyForm, string> = { local: 'curl command', signed: 'Signed curl command', presigned: 'Presigned URL' };
 
 export function copyAs(id: number, form: CopyForm): Promise<void> {
   return attempt(async () => {

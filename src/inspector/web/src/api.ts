@@ -1,15 +1,8 @@
 // The API of the inspector: everything below /inspect/ on the admin listener.
 //
-// Written 12:29. Changes after that are listed here with their time:
-//   12:45  Kind also has "batch" (one HTTP request with several operations; each operation has its own entry, too).
-//   12:45  Wishes of w accepted: `include!("web/dist/files.rs")` with gzip files as you describe; /inspect -> 308; GraphiQL at
-//          /inspect/graphiql with the CSP of your wish, and the proxied port allows the origins of the admin listener while the
-//          inspector is on. `GET /graphql` with text/html answers 303 to it.
-//   12:45  An SSE/multipart operation has two entries: the HTTP request (its body is the stream's text), and the operation
-//          (protocol "sse"/"multipart") with its events. A WebSocket handshake is an entry of kind "http", status 101.
-//   13:20  ?form=presigned does not exist yet (400 BAD_PARAMETER): do not offer it.
-//   13:15  RealtimeConnection has no `opened`. Its `id` is unique within its route only.
-//   12:45  `diagnosis.setting` is one setting's key, such as "guard.allow_origins"; `rule` is a sentence.
+// An operation over SSE or multipart has two entries: the HTTP request, whose body is the text of the stream, and the
+// operation with its events. So has a WebSocket: its handshake is an entry of kind "http" with status 101, and each of its
+// operations, or its tunnel, has an entry of its own.
 //
 // RULES OF THE API
 //
@@ -112,6 +105,7 @@ export interface Limit {
 
 /** A connection to AppSync's realtime endpoint. */
 export interface RealtimeConnection {
+  /** Unique within its route. */
   id: number;
   route: string;
   subscriptions: number;
@@ -283,9 +277,9 @@ export interface Diagnosis {
   identity?: string;
   /** The IAM action and the resource that are not allowed. */
   denied?: string;
-  /** For a refusal: the rule, such as "Host", "Origin", "token", "operation policy". */
+  /** For a refusal: the rule, as a sentence. */
   rule?: string;
-  /** For a refusal: the setting (and flag) that would allow it, such as "guard.allow_origins (--allow-origin)". */
+  /** For a refusal: the setting that would allow it, such as "guard.allow_origins". */
   setting?: string;
 }
 
@@ -359,7 +353,8 @@ export interface ReplayResult {
 // ---------------------------------------------------------------------------------------------------------
 // GET /inspect/api/entries/ID/curl                    -> CopyText   curl through countersign
 // GET /inspect/api/entries/ID/curl?form=signed        -> CopyText   curl straight to AWS, with a fresh signature
-// GET /inspect/api/entries/ID/curl?form=presigned     -> CopyText   a presigned URL (GET, and AppSync's WebSocket URL for subscriptions)
+// GET /inspect/api/entries/ID/curl?form=presigned     -> CopyText   a presigned URL. 422 NOT_PRESIGNED unless it is a GET without a
+//                                                                   body on a route that does not lead to AppSync
 // The last two contain a signature that expires in five minutes (and the session token): made on demand, never stored or logged.
 
 export interface CopyText {

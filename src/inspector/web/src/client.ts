@@ -68,7 +68,7 @@ function query(values: Record<string, string | number | undefined>): string {
   return text === '' ? '' : `?${text}`;
 }
 
-export type CopyForm = 'local' | 'signed';
+export type CopyForm = 'local' | 'signed' | 'presigned';
 
 export const api = {
   state: () => get<State>('state'),

@@ -24,6 +24,9 @@ export function Detail() {
   const shown = TABS.filter((name) => name !== 'diagnosis' || detail?.diagnosis !== undefined);
   const active = shown.includes(tab) ? tab : 'overview';
 
+  // The handshake of a socket is not a request that can be sent again.
+  const isRepeatable = summary !== undefined && canReplay(summary.kind) && summary.status !== 101;
+  const wasSent = detail?.upstream !== undefined;
   const move = (event: KeyboardEvent) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (step === undefined) return;
@@ -42,16 +45,19 @@ export function Detail() {
         </h2>
         {summary && <span class={`outcome outcome-${outcome(summary)}`}>{statusText(summary)}</span>}
         <span class="actions">
-          {summary && canReplay(summary.kind) && (
+          {isRepeatable && (
             <>
               <button onClick={() => void replay(id)} title="Send it again (r)">Replay</button>
               <button onClick={() => void edit(id)} title="Change it and send it (e)">Edit and resend</button>
+              <span class="segments" role="group" aria-label="Copy">
+                <button onClick={() => void copyAs(id, 'local')} title="Copy as curl through countersign (c)">Copy as curl</button>
+                {wasSent && <button onClick={() => void copyAs(id, 'signed')} title="Copy as curl straight to AWS, with a fresh signature">Signed curl</button>}
+                {wasSent && summary.kind === 'http' && summary.method === 'GET' && (
+                  <button onClick={() => void copyAs(id, 'presigned')} title="Copy as a URL that needs no credentials and is valid for five minutes">Presigned URL</button>
+                )}
+              </span>
             </>
           )}
-          <span class="segments" role="group" aria-label="Copy">
-            <button onClick={() => void copyAs(id, 'local')} title="Copy as curl through countersign (c)">Copy as curl</button>
-            <button onClick={() => void copyAs(id, 'signed')} title="Copy as curl straight to AWS, with a fresh signature">Signed curl</button>
-          </span>
         </span>
       </header>
       <div class="tabs" role="tablist" aria-label="Parts of the entry" onKeyDown={move}>

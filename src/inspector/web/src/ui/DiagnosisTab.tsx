@@ -1,6 +1,6 @@
 import type { EntryDetail } from '../api';
 import { Facts } from './Facts';
-import { SENT } from './words';
+import { sentText } from './words';
 
 /** Why AWS rejected a request, or which rule of countersign refused it. */
 export function DiagnosisTab({ detail }: { detail: EntryDetail }) {
@@ -20,7 +20,7 @@ export function DiagnosisTab({ detail }: { detail: EntryDetail }) {
           ['Confidence', diagnosis.confidence],
           ['IAM identity', diagnosis.identity],
           ['Not allowed', diagnosis.denied],
-          ['Sent to AWS', summary.sent && SENT[summary.sent]],
+          ['Sent to AWS', sentText(summary, detail.upstream !== undefined)],
         ]}
       />
     </>

@@ -6,7 +6,7 @@ import { go } from '../place';
 import { now, state } from '../store';
 import { Facts } from './Facts';
 import { Section } from './Message';
-import { SENT, statusText } from './words';
+import { sentText, statusText } from './words';
 
 export function Overview({ detail }: { detail: EntryDetail }) {
   const { summary, upstream, diagnosis } = detail;
@@ -32,7 +32,7 @@ export function Overview({ detail }: { detail: EntryDetail }) {
           ['Request', summary.method && `${summary.method} ${summary.path ?? ''}`],
           ['Client', [summary.client, summary.token && `token ${summary.token}`].filter(Boolean).join(', ')],
           ['Route', summary.route && `${summary.route}${route ? ` → ${route.target}` : ''}`],
-          ['Sent to AWS', summary.sent && SENT[summary.sent]],
+          ['Sent to AWS', sentText(summary, upstream !== undefined)],
           ['AWS request id', upstream?.request_id && <code>{upstream.request_id}</code>],
           ['Attempts', upstream && upstream.attempts > 1 && `${upstream.attempts}: signed and sent again`],
           ['Received', bytes(summary.bytes_in)],

@@ -36,7 +36,6 @@ export function Status() {
             ['Largest part of a body', bytes(current.recorder.body_limit)],
           ]}
         />
-        <Meter label="inspect.memory" used={current.recorder.memory_used} limit={current.recorder.memory_limit} format={bytes} />
       </Card>
       <Card title="Limits">
         {current.limits.map(({ setting, label, used, limit, unit }) => (
@@ -116,6 +115,6 @@ function Routes({ current }: { current: State }) {
 /** Describes how far this machine's clock is from AWS's. */
 function offset(ms: number | undefined): string {
   if (ms === undefined) return 'not known yet';
-  if (Math.abs(ms) < 1000) return 'agrees with AWS';
+  if (Math.abs(ms) < 1000) return 'in step';
   return `${duration(Math.abs(ms))} ${ms > 0 ? 'behind' : 'ahead'}, corrected`;
 }

@@ -1,11 +1,15 @@
 import type { EntrySummary, Kind } from '../api';
 import { count } from '../format';
 
-export const SENT = {
-  no: 'Nothing was sent to AWS',
-  maybe: 'AWS may have received it',
-  yes: 'AWS received it',
-} as const;
+/** Returns whether AWS may have acted, as far as it is known: it executes nothing that it rejects. */
+export function sentText({ sent }: EntrySummary, wasSent: boolean): string | undefined {
+  switch (sent) {
+    case 'no': return wasSent ? 'AWS rejected it, and executed nothing' : 'nothing was sent';
+    case 'maybe': return 'AWS may have executed it';
+    case 'yes': return 'AWS received it';
+    case undefined: return undefined;
+  }
+}
 
 /** Kinds of requests that have a path instead of a name. */
 const PLAIN: readonly Kind[] = ['http', 'tunnel', 'batch', 'none'];
