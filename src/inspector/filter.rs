@@ -108,3 +108,89 @@ fn payload_contains(payload: &Payload, word: &str) -> bool {
         .windows(word.len())
         .any(|window| window == word)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+    use crate::inspector::mask::Header;
+
+    fn entry() -> Entry {
+        let mut entry = Entry::new(1, "http", UNIX_EPOCH);
+        entry.method = Some("POST".to_owned());
+        entry.path = Some("/graphql".to_owned());
+        entry.facts.method = "POST";
+        entry.facts.route = Some(Arc::from("graphql"));
+        entry.facts.operation = Some("query");
+        entry.facts.name = Some("ListRooms".to_owned());
+        entry.facts.status = 200;
+        entry.total = Some(Duration::from_millis(3));
+        let body = |text: &str| Some(Payload::of(text.as_bytes(), 100));
+        entry.request_body = body("{\"variables\":{\"city\":\"Zürich\"}}");
+        entry.response_body = body("{\"data\":{\"name\":\"Lobby\"}}");
+        entry.request_headers = vec![Header {
+            name: "x-team".to_owned(),
+            value: Some("Blue".to_owned()),
+        }];
+        entry
+    }
+
+    fn matches(entry: &Entry, parameters: &[(&str, &str)]) -> bool {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let parameters: Vec<_> = parameters.iter().map(owned).collect();
+        Filter::new(&parameters).matches(entry)
+    }
+
+    #[test]
+    fn every_word_must_occur_somewhere_in_any_case() {
+        let entry = entry();
+        for (words, expected) in [
+            ("", true),
+            ("listrooms", true),
+            ("LOBBY", true),
+            ("zürich", true),
+            ("ZÜRICH", true),
+            ("x-team blue", true),
+            ("lobby /graphql 200 query", true),
+            ("lobby elsewhere", false),
+            ("a word that is longer than every text of the entry", false),
+        ] {
+            assert_eq!(matches(&entry, &[("q", words)]), expected, "{words}");
+        }
+    }
+
+    #[test]
+    fn kinds_statuses_and_routes_are_alternatives_within_and_conditions_between_themselves() {
+        let entry = entry();
+        for (parameters, expected) in [
+            ([("kind", "query"), ("status", "ok")], true),
+            ([("kind", "mutation, Query"), ("status", "")], true),
+            ([("kind", "mutation"), ("status", "")], false),
+            ([("kind", ""), ("status", "4xx,200")], true),
+            ([("kind", "query"), ("status", "2xx")], true),
+            (
+                [("kind", "query"), ("status", "error,live,refused,5xx,404")],
+                false,
+            ),
+            ([("kind", "query"), ("route", "graphql")], true),
+            ([("kind", "query"), ("route", "event")], false),
+            ([("kind", "query"), ("status", "xx")], false),
+        ] {
+            assert_eq!(matches(&entry, &parameters), expected, "{parameters:?}");
+        }
+    }
+
+    #[test]
+    fn responses_with_errors_are_errors_whatever_their_status() {
+        let mut with_errors = entry();
+        with_errors.graphql_errors = Some(1);
+        assert!(matches(&with_errors, &[("status", "error")]));
+        assert!(!matches(&with_errors, &[("status", "ok")]));
+        let mut live = entry();
+        live.total = None;
+        assert!(matches(&live, &[("status", "live")]));
+        assert!(!matches(&live, &[("status", "ok")]));
+    }
+}

@@ -93,3 +93,84 @@ impl FrameLog {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+
+    const START: &str = r#"{"id":"1","type":"subscribe","payload":{}}"#;
+
+    fn types(inspector: &Inspector, capture: &Capture) -> Vec<String> {
+        let id = capture.id().unwrap();
+        let read = inspector.store().unwrap().read(id, |entry| {
+            let frames = entry.frames.stored.iter();
+            let shown = frames.map(|frame| format!("{:?} {}", frame.direction, frame.kind));
+            shown.collect()
+        });
+        read.unwrap()
+    }
+
+    fn operation(inspector: &Inspector) -> Capture {
+        inspector.operation("graphql-transport-ws", &HeaderMap::new())
+    }
+
+    #[test]
+    fn messages_belong_to_the_operation_of_their_id() {
+        let inspector = Inspector::recording(1_000_000);
+        let mut log = FrameLog::of_client(&inspector).unwrap();
+        log.received(START);
+        let first = operation(&inspector);
+        log.started(&first);
+        log.received(r#"{"id":"2","type":"subscribe"}"#);
+        let second = operation(&inspector);
+        log.started(&second);
+        log.sent(r#"{"id":"2","type":"next"}"#);
+        log.sent(r#"{"id":"1","type":"next"}"#);
+        log.sent(r#"{"type":"ping"}"#);
+        log.sent("not json");
+        log.received(r#"{"id":"1","type":"complete"}"#);
+        // The id is free again.
+        log.sent(r#"{"id":"1","type":"next"}"#);
+        assert_eq!(
+            types(&inspector, &first),
+            ["In subscribe", "Out next", "In complete"]
+        );
+        assert_eq!(types(&inspector, &second), ["In subscribe", "Out next"]);
+    }
+
+    #[test]
+    fn nothing_is_parsed_or_kept_without_a_recorded_operation() {
+        assert!(FrameLog::of_client(&Inspector::default()).is_none());
+        let inspector = Inspector::recording(1_000_000);
+        inspector.store().unwrap().pause(true);
+        let mut log = FrameLog::of_client(&inspector).unwrap();
+        log.received(START);
+        log.started(&operation(&inspector));
+        assert!(log.captures.is_empty() && log.pending.is_none());
+    }
+
+    #[test]
+    fn operations_that_a_client_never_ends_do_not_accumulate() {
+        let inspector = Inspector::recording(1_000_000);
+        let mut log = FrameLog::of_client(&inspector).unwrap();
+        let capture = operation(&inspector);
+        for id in 0..=MAX_CAPTURES {
+            log.received(&format!(r#"{{"id":"{id}","type":"subscribe"}}"#));
+            log.started(&capture);
+        }
+        assert_eq!(log.captures.len(), 1);
+    }
+
+    #[test]
+    fn ids_are_read_from_messages() {
+        assert_eq!(
+            message_id(r#"{"type":"data","id":"a\"b"}"#).unwrap(),
+            "a\"b"
+        );
+        for text in ["", "[]", "{}", r#"{"id":1}"#, "not json"] {
+            assert_eq!(message_id(text), None, "{text}");
+        }
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -30,6 +32,10 @@ pub(super) fn document(mut entries: Vec<Value>) -> Value {
 pub(super) fn entry(entry: &Entry, base_url: &str) -> Value {
     let path = entry.path.as_deref().unwrap_or_default();
     let query = entry.query.as_ref().map(text).unwrap_or_default();
+    // A URL must have a host, and a unix socket has none.
+    let base_url = Some(base_url)
+        .filter(|url| !url.is_empty())
+        .unwrap_or("http://localhost");
     let url = if query.is_empty() {
         format!("{base_url}{path}")
     } else {
@@ -69,11 +75,7 @@ pub(super) fn entry(entry: &Entry, base_url: &str) -> Value {
             "httpVersion": "HTTP/1.1",
             "cookies": [],
             "headers": headers(&entry.response_headers),
-            "content": {
-                "size": body.map_or(0, |body| body.size),
-                "mimeType": content_type(&entry.response_headers).unwrap_or("application/json"),
-                "text": body.map(text).unwrap_or_default(),
-            },
+            "content": content(body, content_type(&entry.response_headers)),
             "redirectURL": "",
             "headersSize": -1,
             "bodySize": body.map_or(0, |body| body.size),
@@ -116,6 +118,19 @@ fn messages(entry: &Entry) -> Value {
     frames.collect()
 }
 
+fn content(body: Option<&Payload>, kind: Option<&str>) -> Value {
+    let mut content = json!({
+        "size": body.map_or(0, |body| body.size),
+        "mimeType": kind.unwrap_or("application/json"),
+        "text": body.map(text).unwrap_or_default(),
+    });
+    if let Some(body) = body.filter(|body| std::str::from_utf8(&body.stored).is_err()) {
+        content["text"] = BASE64_STANDARD.encode(&body.stored).into();
+        content["encoding"] = "base64".into();
+    }
+    content
+}
+
 fn headers(headers: &[Header]) -> Vec<Value> {
     let shown = headers.iter();
     shown
@@ -141,4 +156,117 @@ fn timestamp(time: SystemTime) -> String {
     OffsetDateTime::from(time)
         .format(&Rfc3339)
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Instant, UNIX_EPOCH};
+
+    use super::*;
+    use crate::inspector::entry::{Direction, Frame};
+
+    fn header(name: &str, value: Option<&str>) -> Header {
+        Header {
+            name: name.to_owned(),
+            value: value.map(str::to_owned),
+        }
+    }
+
+    fn recorded(body: &[u8]) -> Entry {
+        let mut recorded = Entry::new(7, "http", UNIX_EPOCH + Duration::from_millis(1_500));
+        recorded.method = Some("GET".to_owned());
+        recorded.path = Some("/orders".to_owned());
+        recorded.query = Some(Payload::of(b"a=1&flag&a=x=y", 100));
+        recorded.facts.status = 200;
+        recorded.facts.signing = Duration::from_millis(1);
+        recorded.facts.first_byte = Duration::from_millis(5);
+        recorded.total = Some(Duration::from_millis(10));
+        recorded.request_headers = vec![header("authorization", None)];
+        recorded.response_headers = vec![header("content-type", Some("text/plain"))];
+        recorded.response_body = Some(Payload::of(body, 100));
+        recorded
+    }
+
+    #[test]
+    fn requests_and_responses_are_as_the_format_prescribes() {
+        let har = entry(&recorded(b"text"), "http://127.0.0.1:4100");
+        assert_eq!(har["startedDateTime"], "1970-01-01T00:00:01.5Z");
+        let request = &har["request"];
+        assert_eq!(
+            request["url"],
+            "http://127.0.0.1:4100/orders?a=1&flag&a=x=y"
+        );
+        let parameters = json!([
+            { "name": "a", "value": "1" }, { "name": "flag", "value": "" }, { "name": "a", "value": "x=y" },
+        ]);
+        assert_eq!(request["queryString"], parameters);
+        assert_eq!(
+            request["headers"][0],
+            json!({ "name": "authorization", "value": "***" })
+        );
+        assert!(request["postData"].is_null());
+        let content = json!({ "size": 4, "mimeType": "text/plain", "text": "text" });
+        assert_eq!(har["response"]["content"], content);
+        let timings = har["timings"].as_object().unwrap();
+        let positive = timings
+            .values()
+            .filter_map(Value::as_f64)
+            .filter(|ms| *ms > 0.0);
+        assert!((positive.sum::<f64>() - har["time"].as_f64().unwrap()).abs() < 0.001);
+        assert_eq!(timings["connect"], -1.0);
+        assert!(har["_webSocketMessages"].is_null());
+    }
+
+    #[test]
+    fn bodies_that_are_not_text_are_in_base64() {
+        let har = entry(&recorded(&[0xff, 0x00]), "");
+        let content = &har["response"]["content"];
+        assert_eq!(
+            (&content["text"], &content["encoding"]),
+            (&json!("/wA="), &json!("base64"))
+        );
+        // Without a TCP listener, the URL is still one.
+        assert_eq!(
+            har["request"]["url"],
+            "http://localhost/orders?a=1&flag&a=x=y"
+        );
+    }
+
+    #[test]
+    fn messages_of_both_sides_follow_each_other_and_entries_are_sorted() {
+        let mut socket = recorded(b"");
+        for (side, direction) in [
+            (Side::Client, Direction::In),
+            (Side::Upstream, Direction::Out),
+            (Side::Upstream, Direction::In),
+            (Side::Client, Direction::Out),
+        ] {
+            let frame = Frame {
+                index: 0,
+                at: Instant::now(),
+                side,
+                direction,
+                kind: "next".to_owned(),
+                payload: Payload::of(b"{}", 10),
+            };
+            socket.frames.push(frame, 10_000);
+        }
+        let har = entry(&socket, "http://127.0.0.1:4100");
+        let messages = har["_webSocketMessages"].as_array().unwrap().iter();
+        let found: Vec<String> = messages
+            .map(|message| format!("{} {}", message["_side"], message["type"]).replace('"', ""))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "client send",
+                "upstream send",
+                "upstream receive",
+                "client receive"
+            ]
+        );
+        let document = document(vec![json!(2), json!(1)]);
+        assert_eq!(document["log"]["entries"], json!([1, 2]));
+        assert_eq!(document["log"]["version"], "1.2");
+    }
 }

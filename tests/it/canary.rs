@@ -180,6 +180,8 @@ struct Run {
     addr: SocketAddr,
     admin: SocketAddr,
     is_pretty: bool,
+    /// Requests are recorded, and shown on the admin listener.
+    has_inspector: bool,
     /// The log has the messages of GraphQL errors, which quote what the client sent.
     has_messages: bool,
 }
@@ -206,6 +208,10 @@ impl Run {
             ("COUNTERSIGN_ADMIN", "127.0.0.1:0"),
             ("COUNTERSIGN_LOG__GRAPHQL_ERRORS", errors),
         ];
+        let has_inspector = format == "text";
+        if has_inspector {
+            variables.push(("COUNTERSIGN_INSPECT__ENABLED", "true"));
+        }
         variables.extend(environment);
         let mut daemon = Daemon::start(&all, &variables);
         let admin = daemon.admin().await;
@@ -216,6 +222,7 @@ impl Run {
             addr,
             admin,
             is_pretty: format == "pretty",
+            has_inspector,
             has_messages: errors == "auto",
         }
     }
@@ -251,6 +258,9 @@ impl Run {
             let text = format!("{:?}\n{}", page.headers, page.body);
             check_absent(&format!("{path} of {what}"), &text);
         }
+        if self.has_inspector {
+            self.check_inspector(what, requests).await;
+        }
         self.daemon.signal("-TERM");
         assert_eq!(self.daemon.exited().await, 0, "{}", self.daemon.log);
         let mut stdout = String::new();
@@ -282,6 +292,41 @@ impl Run {
         };
         check_absent_of(of_log, &format!("the log of {what}"), log);
         check_absent(&format!("the standard output of {what}"), &stdout);
+    }
+}
+
+/// What the inspector shows only on demand: the contents of bodies, messages and queries.
+const CONTENTS: [&str; 6] = [VARIABLE, TEXT, BY_GET, BODY, QUERY, MESSAGE];
+
+impl Run {
+    /// Checks everything that the inspector shows of at least `requests` requests.
+    async fn check_inspector(&self, what: &str, requests: usize) {
+        // The key of the page: a token, if clients need one.
+        let key = ("x-countersign-inspector", GUARD_TOKEN);
+        let read = async |path: &str| {
+            let answer = get(self.admin, &format!("/inspect/{path}"), &[key]).await;
+            assert_eq!(answer.status, 200, "{path} of {what}: {answer:?}");
+            let text = format!("{:?}\n{}", answer.headers, answer.body);
+            check_absent_of(&AUTHENTICATION, &format!("{path} of {what}"), &text);
+            answer
+        };
+        read("api/state").await;
+        let list = read("api/entries?limit=1000").await;
+        check_absent_of(&CONTENTS, &format!("the list of {what}"), &list.body);
+        let list = list.json();
+        let entries = list["entries"].as_array().unwrap();
+        assert!(entries.len() >= requests, "{} entries", entries.len());
+        for entry in entries {
+            let path = format!("api/entries/{}", entry["id"]);
+            let hidden = read(&path).await;
+            check_absent_of(&CONTENTS, &format!("{path} of {what}"), &hidden.body);
+            read(&format!("{path}?reveal=bodies")).await;
+        }
+        let har = read("api/har").await.json();
+        assert_eq!(
+            har["log"]["entries"].as_array().unwrap().len(),
+            entries.len()
+        );
     }
 }
 

@@ -58,6 +58,7 @@ mod guard;
 mod hosts;
 mod http_input;
 mod inspector;
+mod inspector_page;
 mod interop;
 mod interrupted;
 mod listeners;
