@@ -69,6 +69,8 @@ proptest! {
     // PROPTEST_CASES=1000000 tries more.
     #![proptest_config(ProptestConfig {
         cases: ProptestConfig::default().cases.max(10_000),
+        // One path in 120 is refused, and another is tried.
+        max_global_rejects: u32::MAX,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
