@@ -9,13 +9,14 @@
 mod escape;
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, LazyLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue};
+use memchr::memchr3;
 use parking_lot::RwLock;
 
 use escape::decode_unit;
@@ -24,8 +25,8 @@ use escape::decode_unit;
 struct HeldTokens {
     tokens: VecDeque<Box<str>>,
     patterns: Vec<Vec<u8>>,
-    /// For each byte, whether a pattern, in any encoding, may begin with it.
-    first_bytes: [bool; 256],
+    /// The bytes with which a pattern, in any encoding, may begin, three at a time.
+    first_bytes: Vec<[u8; 3]>,
 }
 
 /// Masks tokens in the first [`MAX_SCANNED`] bytes of a body while it is streamed, even if a token is
@@ -50,6 +51,9 @@ enum Match {
 
 static HELD_TOKENS: LazyLock<RwLock<Arc<HeldTokens>>> = LazyLock::new(RwLock::default);
 
+/// The text is searched in parts of this length, so that a byte that does not occur is searched for once, and
+/// not again after each occurrence of another.
+const WINDOW: usize = 512;
 /// The minimum length of a token. AWS's tokens are longer, and shorter ones would match unrelated text.
 const MIN_LENGTH: usize = 16;
 /// A truncated token is masked if at least this many of its characters are present.
@@ -155,17 +159,18 @@ impl Default for HeldTokens {
 impl HeldTokens {
     fn of(tokens: VecDeque<Box<str>>) -> Self {
         let patterns: Vec<Vec<u8>> = tokens.iter().flat_map(|token| patterns(token)).collect();
-        let mut first_bytes = [false; 256];
-        for escape in b"%\\&" {
-            first_bytes[usize::from(*escape)] = true;
-        }
-        for first in patterns.iter().filter_map(|pattern| pattern.first()) {
-            first_bytes[usize::from(*first)] = true;
-        }
+        let firsts = patterns.iter().filter_map(|pattern| pattern.first());
+        let firsts: BTreeSet<u8> = firsts.flat_map(|first| spellings(*first)).collect();
+        let firsts = Vec::from_iter(firsts);
+        let groups = firsts.chunks(3).map(|group| match *group {
+            [a, b, c] => [a, b, c],
+            [a, b] => [a, b, b],
+            _ => [group[0]; 3],
+        });
         Self {
             tokens,
+            first_bytes: std::iter::once(*b"%\\&").chain(groups).collect(),
             patterns,
-            first_bytes,
         }
     }
 
@@ -185,9 +190,19 @@ impl HeldTokens {
         if self.patterns.is_empty() {
             return None;
         }
-        let may_begin = |byte: &u8| self.first_bytes[usize::from(*byte)];
-        let found = text.get(at..)?.iter().position(may_begin)?;
-        Some(at + found)
+        text.get(at..)?
+            .chunks(WINDOW)
+            .zip((at..).step_by(WINDOW))
+            .find_map(|(window, at)| Some(at + self.first_in(window)?))
+    }
+
+    fn first_in(&self, window: &[u8]) -> Option<usize> {
+        let mut first = None;
+        for [a, b, c] in &self.first_bytes {
+            let before = &window[..first.unwrap_or(window.len())];
+            first = memchr3(*a, *b, *c, before).or(first);
+        }
+        first
     }
 
     /// Matches all tokens at `start`. Unless `is_complete`, more text may follow.
@@ -246,6 +261,15 @@ fn prefix_match(count: usize, at: usize) -> Match {
         Match::Until(at)
     } else {
         Match::None
+    }
+}
+
+/// Returns a byte as it is in both alphabets of base64.
+fn spellings(byte: u8) -> [u8; 2] {
+    match byte {
+        b'+' | b'-' => *b"+-",
+        b'/' | b'_' => *b"/_",
+        byte => [byte; 2],
     }
 }
 

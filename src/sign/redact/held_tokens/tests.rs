@@ -143,6 +143,50 @@ fn other_text_is_unchanged() {
 }
 
 #[test]
+fn tokens_are_found_at_every_position() {
+    let held = HeldTokens::of(VecDeque::from([TOKEN.into()]));
+    // The bytes before it may begin a token, too.
+    for filling in ["a", "I", "&"] {
+        for start in [
+            0,
+            1,
+            WINDOW - 1,
+            WINDOW,
+            WINDOW + 1,
+            2 * WINDOW,
+            5 * WINDOW - 9,
+        ] {
+            let text = filling.repeat(start) + TOKEN + "\"}";
+            let found = held.next(text.as_bytes(), 0);
+            assert_eq!(
+                found,
+                Some((start, start + TOKEN.len())),
+                "{filling} {start}"
+            );
+            assert_eq!(held.next(text.as_bytes(), start + 1), None);
+        }
+    }
+}
+
+#[test]
+fn first_character_may_be_of_either_alphabet_of_base64() {
+    let rest = "b/c+d0123456789zyxwvutsrqponm";
+    for first in ["+", "-", "/", "_"] {
+        let held = HeldTokens::of(VecDeque::from([[first, rest].concat().into()]));
+        for written in ["+", "-", "/", "_"] {
+            let text = [written, rest].concat();
+            let is_same =
+                normalize_base64(first.as_bytes()[0]) == normalize_base64(written.as_bytes()[0]);
+            assert_eq!(
+                held.next(text.as_bytes(), 0).is_some(),
+                is_same,
+                "{first} {written}"
+            );
+        }
+    }
+}
+
+#[test]
 fn number_of_tokens_and_scanned_bytes_are_bounded() {
     let mut tokens = VecDeque::new();
     for number in 0..100 {
