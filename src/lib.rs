@@ -13,6 +13,7 @@
 //! | [`config`] | the table of settings; merges their sources and resolves their values |
 //! | [`app`] | builds every part, binds, and runs until drained |
 //! | [`check`] | checks the way to an API step by step, with the code that serves |
+//! | [`schema`] | the schema of an API, by introspection |
 //! | [`admin`] | the admin listener: health, metrics, shutdown |
 //! | [`server`] | accept loops, TLS and plain HTTP on one port, draining of connections |
 //! | [`guard`] | access control: Host, Origin, fetch metadata, tokens, CORS; operation policies |
@@ -76,6 +77,7 @@ pub mod operation;
 pub mod outbox;
 pub mod proxy;
 pub mod realtime;
+pub mod schema;
 pub mod server;
 pub mod session;
 pub mod sign;

@@ -168,6 +168,16 @@ fn enable_iam() -> String {
         .to_owned()
 }
 
+/// Returns what to do if introspection is turned off.
+pub(super) fn introspection() -> String {
+    "AWS returns the schema without introspection, to identities with appsync:GetIntrospectionSchema:\n\
+     aws appsync get-introspection-schema --api-id ID --format SDL schema.graphql\n\
+     Or enable introspection:\n\
+     aws appsync update-graphql-api --api-id ID --name NAME --authentication-type MODE \
+     --introspection-config ENABLED"
+        .to_owned()
+}
+
 /// Returns what allows the request: what AWS named, or else what the request needs.
 fn grant(diagnosis: &Diagnosis, endpoint: &Endpoint, fields: &[String]) -> Option<String> {
     let (service, region) = (endpoint.scope.service.as_str(), &endpoint.scope.region);

@@ -19,7 +19,7 @@ mod tls;
 mod websocket;
 
 pub use report::{Fault, Outcome, Report, Step};
-pub use request::{InvalidQuery, Query};
+pub use request::{InvalidQuery, Query, execute};
 pub use target::Target;
 
 use crate::upstream::UpstreamKind;

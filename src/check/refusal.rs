@@ -24,6 +24,8 @@ pub(super) struct Answer {
 
 /// More of a response is not read.
 pub(super) const MAX_RESPONSE: usize = 1 << 20;
+/// The same of the result of an introspection, which is larger than the schema.
+pub(super) const MAX_SCHEMA: usize = 64 << 20;
 /// Headers that API Gateway adds to the responses of an application behind it.
 const OF_APPLICATION: [&str; 2] = ["apigw-requestid", "x-amz-apigw-id"];
 
@@ -152,6 +154,12 @@ fn explain(
         let meaning = "the VPC endpoint does not serve an API for this Host";
         return fault("host-wrong", meaning, fixes::host(endpoint));
     }
+    let is_introspection = fields.iter().any(|field| field.starts_with("__"))
+        && !fields.iter().any(|field| field == "__typename");
+    if is_introspection && is_off(&kind, &message) {
+        let meaning = "the API does not answer introspection";
+        return fault("introspection-disabled", meaning, fixes::introspection());
+    }
     let is_open = is_bare && diagnosis.confidence <= Confidence::Possible;
     if let Some(cause) = diagnosis.cause.filter(|_| !is_open) {
         let origin = target.upstream.signer().credential_source().origin();
@@ -181,6 +189,11 @@ fn explain(
             "the API failed",
             fixes::of_failure(evidence),
         ),
+        Some(_) if is_introspection => fault(
+            "refused",
+            "the introspection was refused",
+            "Check that the URL is that of a GraphQL API, and the API's own log.".to_owned(),
+        ),
         Some(_) => fault(
             "refused",
             "the request was refused",
@@ -197,6 +210,11 @@ fn explain(
             "Check the authorization modes of the API, and its own log.".to_owned(),
         ),
     }
+}
+
+/// Returns whether an error says that introspection is turned off. AWS does not document its text.
+fn is_off(kind: &str, message: &str) -> bool {
+    kind.starts_with("OperationDisabled") || message.to_ascii_lowercase().contains("introspection")
 }
 
 /// Returns whether AWS throttles, given the type of its error.

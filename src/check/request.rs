@@ -10,7 +10,7 @@ use http_body_util::Limited;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::refusal::{self, Answer, MAX_RESPONSE, upstream_fault};
+use super::refusal::{self, Answer, MAX_RESPONSE, MAX_SCHEMA, upstream_fault};
 use super::report::{Fault, NotPassed, Passed};
 use super::target::Target;
 use super::websocket;
@@ -32,6 +32,8 @@ pub struct Query {
     text: String,
     /// The names of its root fields.
     fields: Vec<String>,
+    /// What reports call it, if they do not show its text.
+    name: Option<&'static str>,
 }
 
 /// Why a query is not sent.
@@ -54,11 +56,25 @@ impl Query {
             OperationKind::Query => Ok(Self {
                 text: text.to_owned(),
                 fields: survey.fields,
+                name: None,
             }),
             kind @ (OperationKind::Mutation | OperationKind::Subscription) => {
                 Err(InvalidQuery::Kind(kind.as_str()))
             }
         }
+    }
+
+    /// Returns a query for parts of the schema with this root field.
+    pub fn introspection(text: String, field: &str) -> Self {
+        Self {
+            text,
+            fields: vec![field.to_owned()],
+            name: Some("introspection"),
+        }
+    }
+
+    fn shown(&self) -> &str {
+        self.name.unwrap_or(&self.text)
     }
 }
 
@@ -68,6 +84,7 @@ impl Default for Query {
         Self {
             text: "{ __typename }".to_owned(),
             fields: vec!["__typename".to_owned()],
+            name: None,
         }
     }
 }
@@ -75,49 +92,29 @@ impl Default for Query {
 /// Sends one signed request that changes nothing.
 pub(super) async fn send(target: &Target, query: &Query) -> Result<Passed<()>, NotPassed> {
     let endpoint = target.upstream.endpoint();
-    let json = HeaderValue::from_static("application/json");
-    let mut headers = HeaderMap::new();
-    let (method, body, shown) = match endpoint.kind {
-        UpstreamKind::Graphql => {
-            headers.insert(CONTENT_TYPE, json.clone());
-            headers.insert(ACCEPT, json);
-            let body = serde_json::json!({ "query": query.text }).to_string();
-            (Method::POST, Bytes::from(body), query.text.as_str())
-        }
+    let (request, shown) = match endpoint.kind {
+        UpstreamKind::Graphql => (Sent::query(target, query)?, query.shown()),
         UpstreamKind::Events => {
             let reason = "Events accepts only publishes over HTTP; the next step signs a connect";
             return Err(NotPassed::Skipped(reason.to_owned()));
         }
-        UpstreamKind::Http => (Method::GET, Bytes::new(), "GET"),
-    };
-    let path = if endpoint.path.is_empty() {
-        "/"
-    } else {
-        &endpoint.path
-    };
-    let failed = |error: &Error| NotPassed::Failed(upstream_fault(error));
-    let request = Sent {
-        target: RequestTarget::new(path, None).map_err(|error| failed(&error.into()))?,
-        method,
-        headers,
-        body,
-    };
-    let config = target.upstream.config();
-    let after = config.connect + config.first_byte;
-    let answer = match timeout(after, exchange(target, &request)).await {
-        Ok(answer) => answer.map_err(|error| failed(&error))?,
-        Err(_) => {
-            let detail = format!("no complete response within {after:?}");
-            let fix =
-                "Check the API's own log. timeouts.connect and timeouts.first_byte are the limits.";
-            return Err(Fault::new("timeout", detail, fix).into());
+        UpstreamKind::Http => {
+            let request = Sent::new(target, Method::GET, HeaderMap::new(), Bytes::new())?;
+            (request, "GET")
         }
     };
+    let answer = exchange_in_time(target, &request, MAX_RESPONSE).await?;
     let is_websocket = answer.status == StatusCode::UPGRADE_REQUIRED;
     if endpoint.kind == UpstreamKind::Http && is_websocket {
         return websocket::open(target, &request.target).await;
     }
-    if is_accepted(target, &answer) {
+    let is_accepted = match endpoint.kind {
+        UpstreamKind::Graphql => is_executed(&answer),
+        UpstreamKind::Events | UpstreamKind::Http => {
+            answer.status.is_success() || answer.status.is_redirection()
+        }
+    };
+    if is_accepted {
         let detail = format!("{shown}: {}", answer.status);
         return Ok(Passed { value: (), detail });
     }
@@ -126,7 +123,37 @@ pub(super) async fn send(target: &Target, query: &Query) -> Result<Passed<()>, N
     Err(fault.await.into())
 }
 
-async fn exchange(target: &Target, request: &Sent) -> Result<Answer, Error> {
+/// Sends one signed query to a GraphQL API, which need not be of AppSync, and returns the body of a response
+/// that has data and no errors.
+///
+/// # Errors
+/// When the API cannot be reached, or refuses the query.
+pub async fn execute(target: &Target, query: &Query) -> Result<Bytes, Fault> {
+    let request = Sent::query(target, query)?;
+    let answer = exchange_in_time(target, &request, MAX_SCHEMA).await?;
+    if is_executed(&answer) {
+        return Ok(answer.body);
+    }
+    let request = request.evidence(target, &answer).await;
+    Err(refusal::of_response(target, &answer, request, query.shown(), &query.fields).await)
+}
+
+/// Sends a request, and returns its complete response, of which `limit` bytes are read at most.
+async fn exchange_in_time(target: &Target, request: &Sent, limit: usize) -> Result<Answer, Fault> {
+    let config = target.upstream.config();
+    let after = config.connect + config.first_byte;
+    match timeout(after, exchange(target, request, limit)).await {
+        Ok(answer) => answer.map_err(|error| upstream_fault(&error)),
+        Err(_) => {
+            let detail = format!("no complete response within {after:?}");
+            let fix =
+                "Check the API's own log. timeouts.connect and timeouts.first_byte are the limits.";
+            Err(Fault::new("timeout", detail, fix))
+        }
+    }
+}
+
+async fn exchange(target: &Target, request: &Sent, limit: usize) -> Result<Answer, Error> {
     let Sent {
         method,
         target: path,
@@ -144,7 +171,7 @@ async fn exchange(target: &Target, request: &Sent) -> Result<Answer, Error> {
         &mut timing,
     );
     let (head, body) = sending.await?.into_parts();
-    let body = read_to_end(Limited::new(body, MAX_RESPONSE)).await;
+    let body = read_to_end(Limited::new(body, limit)).await;
     Ok(Answer {
         status: head.status,
         headers: head.headers,
@@ -152,20 +179,43 @@ async fn exchange(target: &Target, request: &Sent) -> Result<Answer, Error> {
     })
 }
 
-/// Returns whether AWS accepted the request and the API executed it.
-fn is_accepted(target: &Target, answer: &Answer) -> bool {
+/// Returns whether a GraphQL API executed the query without an error.
+fn is_executed(answer: &Answer) -> bool {
     let Answer { status, body, .. } = answer;
-    match target.upstream.endpoint().kind {
-        UpstreamKind::Graphql => {
-            let json: Option<Value> = serde_json::from_slice(body).ok();
-            let json = json.filter(|_| *status == StatusCode::OK);
-            json.is_some_and(|json| json["data"].is_object() && json["errors"].is_null())
-        }
-        UpstreamKind::Events | UpstreamKind::Http => status.is_success() || status.is_redirection(),
-    }
+    let json: Option<Value> = serde_json::from_slice(body).ok();
+    let json = json.filter(|_| *status == StatusCode::OK);
+    json.is_some_and(|json| json["data"].is_object() && json["errors"].is_null())
 }
 
 impl Sent {
+    fn new(
+        target: &Target,
+        method: Method,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Self, Fault> {
+        let path = match target.upstream.endpoint().path.as_str() {
+            "" => "/",
+            path => path,
+        };
+        let path = RequestTarget::new(path, None);
+        Ok(Self {
+            target: path.map_err(|error| upstream_fault(&error.into()))?,
+            method,
+            headers,
+            body,
+        })
+    }
+
+    fn query(target: &Target, query: &Query) -> Result<Self, Fault> {
+        let json = HeaderValue::from_static("application/json");
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, json.clone());
+        headers.insert(ACCEPT, json);
+        let body = serde_json::json!({ "query": query.text }).to_string();
+        Self::new(target, Method::POST, headers, Bytes::from(body))
+    }
+
     /// Returns the request with its signature, for a diagnosis; `None` if it cannot be signed again. If AWS
     /// echoes when it was signed, it is signed at that time, so that the signature is the same.
     async fn evidence(self, target: &Target, answer: &Answer) -> Option<diagnose::Request> {

@@ -1,7 +1,7 @@
 //! Why a command failed, and its exit code.
 //!
 //! Exit codes: 0 success; 1 the running countersign was not reached or not ready in time, a step of a
-//! check failed, or no cause was found; 2 invalid usage, configuration or input, with every mistake
+//! check failed, the schema could not be read, or no cause was found; 2 invalid usage, configuration or input, with every mistake
 //! listed; 3 the program could not start.
 
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::admin;
 use super::explain::inputs;
 use super::process::systemd::SocketError;
 use crate::app::{PresignError, StartError};
-use crate::check::InvalidQuery;
+use crate::check::{Fault, InvalidQuery};
 use crate::config::Problems;
 use crate::telemetry::TraceError;
 
@@ -54,6 +54,8 @@ pub(super) enum Failure {
     Runtime(#[source] std::io::Error),
     #[error("the sandbox cannot be enabled (sandbox)")]
     Sandbox(#[source] std::io::Error),
+    #[error("cannot read the schema: {}", with_fix(.0))]
+    Schema(Fault),
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
@@ -68,6 +70,13 @@ pub(super) enum Failure {
     Output(#[source] std::io::Error),
 }
 
+/// Returns what is wrong, and how to fix it on the lines below.
+fn with_fix(fault: &Fault) -> String {
+    format!("{}\n{}", fault.detail, fault.fix)
+        .trim_end()
+        .to_owned()
+}
+
 const FAILED: u8 = 1;
 const BAD_USAGE: u8 = 2;
 const NOT_STARTED: u8 = 3;
@@ -75,7 +84,11 @@ const NOT_STARTED: u8 = 3;
 impl Failure {
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Admin(_) | Self::Check { .. } | Self::Interrupted | Self::Unexplained => FAILED,
+            Self::Admin(_)
+            | Self::Check { .. }
+            | Self::Interrupted
+            | Self::Schema(_)
+            | Self::Unexplained => FAILED,
             Self::CheckConfig
             | Self::Config(_)
             | Self::Explain(_)

@@ -15,6 +15,7 @@ mod policy;
 mod presign;
 mod process;
 mod runtime;
+mod schema;
 mod serve;
 mod settings;
 mod shutdown;
@@ -63,6 +64,8 @@ enum Command {
     Policy(policy::Options),
     /// Check the way to an API, step by step, from credentials to realtime
     Check(check::Options),
+    /// Print the schema of a GraphQL API, by introspection
+    Schema(schema::Options),
     /// Print a presigned URL
     Presign(presign::Options),
     /// Print the resolved configuration and the source of each value
@@ -155,6 +158,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Explain(options)) => explain::run(&options),
         Some(Command::Policy(options)) => policy::run(&options),
         Some(Command::Check(options)) => check::run(&options),
+        Some(Command::Schema(options)) => schema::run(&options),
         Some(Command::Presign(options)) => presign::run(&options),
         Some(Command::Config(options)) => config::run(&options),
         Some(Command::Wait(options)) => wait::run(&options),

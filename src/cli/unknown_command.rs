@@ -8,7 +8,7 @@ use crate::nearest::nearest;
 use crate::upstream::is_api_id;
 
 /// Names that users try, and what they look for.
-const OTHER_NAMES: [(&[&str], &str); 11] = [
+const OTHER_NAMES: [(&[&str], &str); 12] = [
     (
         &["doctor", "test", "verify", "whoami"],
         "countersign check URL",
@@ -36,6 +36,10 @@ const OTHER_NAMES: [(&[&str], &str); 11] = [
         "countersign explain",
     ),
     (&["iam", "permissions"], "countersign policy"),
+    (
+        &["codegen", "graphql", "introspect", "introspection", "sdl"],
+        "countersign schema URL",
+    ),
     (&["sign", "url"], "countersign presign"),
     (&["version"], "countersign --version"),
 ];

@@ -82,6 +82,7 @@ mod reconnect;
 mod redaction;
 mod rejections;
 mod request_ids;
+mod schema;
 #[cfg(target_os = "linux")]
 mod signals;
 mod slow;

@@ -21,14 +21,15 @@ type Rule = fn(&Source) -> Vec<(usize, String)>;
 
 /// The modules that each module may import, besides those in [`SHARED`]. `emulator` is another crate of
 /// the workspace, and `protocol/dialect` is a module of a third one.
-const IMPORTS: [(&str, &[&str]); 28] = [
+const IMPORTS: [(&str, &[&str]); 29] = [
     ("build", &[]),
     ("main", &["cli"]),
     (
         "cli",
         // From upstream: what a URL names.
         &[
-            "app", "check", "config", "diagnose", "emulator", "iam", "memory", "server", "upstream",
+            "app", "check", "config", "diagnose", "emulator", "iam", "memory", "schema", "server",
+            "upstream",
         ],
     ),
     (
@@ -78,6 +79,7 @@ const IMPORTS: [(&str, &[&str]); 28] = [
             "upstream",
         ],
     ),
+    ("schema", &["check"]),
     // From the server: the number of connections.
     ("admin", &["guard", "server", "sign", "upstream"]),
     (
