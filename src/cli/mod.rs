@@ -14,6 +14,9 @@ mod output;
 mod policy;
 mod presign;
 mod process;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod reference;
 mod runtime;
 mod schema;
 mod serve;
