@@ -261,7 +261,7 @@ impl App {
         tokio::select! {
             biased;
             () = async { if !stops_at_once { second_signal.await } } => {
-                warn!("stopping at once: second signal received");
+                info!("stopping at once: second signal received");
             }
             () = drained => {}
         }

@@ -286,7 +286,12 @@ impl PoolInner {
             ConnectionEnd::Idle => {}
             ConnectionEnd::Lost(reason) => {
                 self.metrics().realtime_losses.inc();
-                warn!(reason, subscriptions, "realtime connection lost");
+                // Without subscriptions nobody has missed an event.
+                if subscriptions == 0 {
+                    info!(reason, subscriptions, "realtime connection lost");
+                } else {
+                    warn!(reason, subscriptions, "realtime connection lost");
+                }
             }
             ConnectionEnd::Panicked => {
                 self.metrics().realtime_losses.inc();

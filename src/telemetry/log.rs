@@ -12,6 +12,7 @@ mod pretty;
 mod request_line;
 mod style;
 mod summary;
+mod wrap;
 
 use std::io;
 

@@ -14,6 +14,7 @@ use super::entry::{Entry, INDENT, LineFields, WIDTH};
 use super::request_line::{STARTED, TARGET};
 use super::style::{Color, Style};
 use super::summary;
+use super::wrap::{columns, wrap};
 
 /// Formats lines for people.
 #[derive(Debug)]
@@ -48,8 +49,14 @@ impl PrettyLines {
         let time = time.to_zoned(self.zone.clone()).strftime("%H:%M:%S");
         let time = self.style.paint(Color::Dim, &time.to_string());
         line.push_str(&format!("{time}  {}\n", entry.head));
-        for detail in entry.details {
-            line.push_str(&format!("{:INDENT$}{detail}\n", ""));
+        if entry.details.is_empty() {
+            return;
+        }
+        let width = columns().map(|columns| columns.saturating_sub(INDENT));
+        for detail in &entry.details {
+            for part in wrap(detail, width.unwrap_or(usize::MAX)) {
+                line.push_str(&format!("{:INDENT$}{part}\n", ""));
+            }
         }
     }
 }
