@@ -14,7 +14,7 @@ struct Failure {
 }
 
 /// In this order: a text about a certificate may also say that the connection failed.
-const FAILURES: [Failure; 10] = [
+const FAILURES: [Failure; 11] = [
     Failure {
         marks: &[
             "blocked by CORS policy",
@@ -152,6 +152,15 @@ const FAILURES: [Failure; 10] = [
         },
     },
     Failure {
+        marks: &["Request body is empty"],
+        meaning: Elsewhere {
+            summary: "The request has no body. AppSync does not execute it, whatever its signature is.",
+            fix: "Send the query as JSON, {\"query\": \"…\"}, with content-type application/json, and sign exactly this \
+                  body. A redirect, and a client that is given the body under another name than it expects, leave it \
+                  out.",
+        },
+    },
+    Failure {
         marks: &[
             "AuthorizerConfigurationException",
             "AuthorizerFailureException",
@@ -176,11 +185,20 @@ const FAILURES: [Failure; 10] = [
         },
     },
     Failure {
-        marks: &["Rate exceeded", "Too Many Requests", "Max number of "],
+        marks: &[
+            "Rate exceeded",
+            "Too Many Requests",
+            "TooManyRequests",
+            "Max number of ",
+            "Limit Exceeded",
+            "Limit exceeded",
+            "LimitExceeded",
+            "Throttling",
+        ],
         meaning: Elsewhere {
             summary: "AWS rejects the request because of a limit, not because of its signature.",
             fix: "Send fewer requests at a time, and repeat a rejected one after a pause. Service Quotas in AWS's \
-                  console shows the limits of the account.",
+                  console shows the limits of the account; the usage plan of an API key has a quota of its own.",
         },
     },
 ];
@@ -197,6 +215,26 @@ pub(super) fn meaning(kind: &str, text: &str) -> Option<&'static Elsewhere> {
         .map(|failure| &failure.meaning)
 }
 
+/// Returns what a page of HTML means. AWS's APIs answer with JSON or XML.
+pub(super) fn of_page(text: &str) -> Option<&'static Elsewhere> {
+    let start: String = text.trim_start().chars().take(MAX_START).collect();
+    let lower = start.to_ascii_lowercase();
+    let is_page = PAGES.iter().any(|start| lower.contains(start));
+    is_page.then_some(&PAGE)
+}
+
+/// The beginnings of pages, in lower case. The last one is in those of nginx and of AWS's load balancers.
+const PAGES: [&str; 3] = ["<!doctype html", "<html", "<center><h1>"];
+/// Where a page begins at the latest, in characters: messages of clients quote it.
+const MAX_START: usize = 2048;
+
+const PAGE: Elsewhere = Elsewhere {
+    summary: "This page is not from the API: a web server, load balancer or proxy answered instead.",
+    fix: "The header `server` of the answer, or the last line of the page, names it: nginx, awselb (a load balancer of \
+          AWS), CloudFront. Compare host and port of the URL with those of the API, and look for a proxy of your \
+          network. Each step of the connection is tested by:\n\n  shell:\n    countersign check URL",
+};
+
 /// What to do if a program printed only the status.
 pub(super) const ONLY_STATUS: &str = "Give AWS's answer: the body of the response, with its headers if possible.\n\n  \
      browser:\n    the network panel, the request, Response\n  \
@@ -208,7 +246,7 @@ pub(super) const ONLY_STATUS: &str = "Give AWS's answer: the body of the respons
 /// Returns whether a text shows the status of an answer, and nothing of the answer itself: the console of a
 /// browser or of Postman, the message of a client.
 pub(super) fn shows_only_status(text: &str) -> bool {
-    const MARKS: [&str; 12] = [
+    const MARKS: [&str; 13] = [
         "Failed to load resource: the server responded with a status of",
         "Request failed with status code",
         "Response code 4",
@@ -221,6 +259,8 @@ pub(super) fn shows_only_status(text: &str) -> bool {
         "Unexpected server response: 4",
         "Unexpected response code: 4",
         "TransportServerError: 4",
+        // Python's websocket-client.
+        "Handshake status 4",
     ];
     let line = text.trim().lines().next().unwrap_or_default();
     let mut words = line.split_ascii_whitespace();
@@ -231,5 +271,10 @@ pub(super) fn shows_only_status(text: &str) -> bool {
         let word = word.trim_matches(|char: char| !char.is_ascii_digit());
         word.len() == 3 && word.starts_with('4')
     });
-    is_line_of_console || MARKS.iter().any(|mark| line.contains(mark))
+    // The message is the last line of a stack trace of Python.
+    let last = text.trim().lines().next_back().unwrap_or_default();
+    is_line_of_console
+        || MARKS
+            .iter()
+            .any(|mark| line.contains(mark) || last.contains(mark))
 }

@@ -92,7 +92,8 @@ fn of_one_answer(evidence: &Evidence) -> Diagnosis {
 
 /// Returns the diagnosis of a text that is not a known rejection.
 fn unknown(answer: &Parsed, sent: Option<&VerifiedRequest>, evidence: &Evidence) -> Diagnosis {
-    if let Some(meaning) = elsewhere::meaning(&answer.kind, &answer.message) {
+    let meaning = elsewhere::meaning(&answer.kind, &answer.message);
+    if let Some(meaning) = meaning.or_else(|| elsewhere::of_page(&answer.message)) {
         let mut diagnosis = Diagnosis::unknown(meaning.summary, &[Need::Answer]);
         diagnosis.fix = Some(meaning.fix.to_owned());
         return diagnosis;

@@ -81,7 +81,11 @@ const SESSION_EXPIRED: &str = "security token included in the request is expired
 
 /// Returns whether an error says that AWS does not know the access key or the token. `code` is in lower case.
 pub(super) fn is_unknown(code: &str, message: &str) -> bool {
+    // S3's code and text. Other programs have exceptions of a similar name for their own tokens.
+    let is_invalid = code == "invalidtoken" && !message.to_ascii_lowercase().contains("jwt");
     message.contains("security token included in the request is invalid")
+        || message.contains("provided token is malformed or otherwise invalid")
+        || is_invalid
         || UNKNOWN.iter().any(|known| code.starts_with(known))
 }
 

@@ -50,6 +50,8 @@ pub(super) fn of_permission(answer: &Parsed, sent: Option<&VerifiedRequest>) -> 
         return Some(of_missing_headers(sent));
     }
     if text.contains("Missing authorization header")
+        || text.contains("MissingAuthorizationHeader")
+        || kind.starts_with("missingauthorizationheader")
         || text.contains("the \"header\", and the \"payload\" query string parameters are missing")
     {
         return Some(Diagnosis::certain(Cause::NotSigned));

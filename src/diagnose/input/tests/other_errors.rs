@@ -94,6 +94,37 @@ fn errors_of_other_parts_of_aws_are_named() {
             r#"{"type":"error","payload":{"errors":[{"message":"Max number of 100 subscriptions reached"}]}}"#,
             "because of a limit",
         ),
+        (r#"{"message":"Limit Exceeded"}"#, "because of a limit"),
+        (
+            "HTTP/1.1 429 Too Many Requests\nx-amzn-errortype: LimitExceededException\n\n{\"message\":\"Limit Exceeded\"}",
+            "because of a limit",
+        ),
+        (
+            r#"{"type":"error","payload":{"errors":{"errorType":"LimitExceededError","message":"m"}}}"#,
+            "because of a limit",
+        ),
+        (
+            r#"{"errors":[{"errorType":"MalformedHttpRequestException","message":"Request body is empty."}]}"#,
+            "The request has no body",
+        ),
+        (
+            "<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body>\r\n<center><h1>403 Forbidden</h1></center>\r\n\
+             <hr><center>nginx/1.25.3</center>\r\n</body>\r\n</html>",
+            "This page is not from the API",
+        ),
+        (
+            "HTTP/1.1 503 Service Temporarily Unavailable\nserver: awselb/2.0\ncontent-type: text/html\n\n<html>\n\
+             <head><title>503 Service Temporarily Unavailable</title></head>\n</html>",
+            "This page is not from the API",
+        ),
+        (
+            "<!DOCTYPE HTML PUBLIC \"-//IETF//DTD HTML 2.0//EN\">\n<title>Log in</title>",
+            "This page is not from the API",
+        ),
+        (
+            "SyntaxError: Unexpected token '<', \"<html><head\"... is not valid JSON",
+            "This page is not from the API",
+        ),
     ] {
         check(text, summary);
     }

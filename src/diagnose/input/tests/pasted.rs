@@ -97,6 +97,21 @@ fn error_codes_are_read_as_sdks_and_logs_print_them() {
     ] {
         check(text, "unknown", unknown_key);
     }
+    let s3 = "An error occurred (InvalidToken) when calling the ListBuckets operation: The provided token is \
+              malformed or otherwise invalid.";
+    for text in [
+        s3,
+        "botocore.exceptions.ClientError: (InvalidToken)",
+        "<Error><Code>InvalidToken</Code><Message>m</Message></Error>",
+    ] {
+        check(text, "unknown", "AWS does not know the access key");
+    }
+    for text in [
+        r#"{"errors":[{"errorType":"MissingAuthorizationHeader","message":null}]}"#,
+        r#"{"message":"MissingAuthorizationHeader"}"#,
+    ] {
+        check(text, "not-signed", "The request is not signed");
+    }
     // CloudWatch: the message is in another member.
     let text =
         format!(r#"{{"errorType":"Error","errorMessage":"{expired}","trace":["Error: x"]}}"#);
@@ -122,6 +137,10 @@ fn texts_with_nothing_but_a_status_are_named() {
         "AxiosError: Request failed with status code 403",
         "requests.exceptions.HTTPError: 403 Client Error: Forbidden for url: https://h/x",
         "curl: (22) The requested URL returned error: 403",
+        "websocket._exceptions.WebSocketBadStatusException: Handshake status 403 Forbidden -+-+- {} -+-+- None",
+        "Traceback (most recent call last):\n  File \"a.py\", line 3, in <module>\n    \
+         raise WebSocketBadStatusException\nwebsocket._exceptions.WebSocketBadStatusException: \
+         Handshake status 403 Forbidden",
     ] {
         check(
             text,
