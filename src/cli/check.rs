@@ -53,6 +53,8 @@ struct Printer {
     is_json: bool,
     steps: usize,
     failed: usize,
+    /// The fixes that are printed, and the steps that they are printed for.
+    fixes: Vec<(String, Step)>,
     written: Result<(), Failure>,
 }
 
@@ -63,6 +65,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         is_json: options.json,
         steps: 0,
         failed: 0,
+        fixes: Vec::new(),
         written: Ok(()),
     };
     let Some(config) = configuration(&options.settings.0, &mut printer) else {
@@ -151,10 +154,57 @@ impl Printer {
         let text = if self.is_json {
             report.json()
         } else {
-            report.text()
+            once(report, &mut self.fixes).text()
         };
         if self.written.is_ok() {
             self.written = print(&text);
         }
+    }
+}
+
+/// Replaces a fix that is printed already by a reference to its step.
+fn once(mut report: Report, printed: &mut Vec<(String, Step)>) -> Report {
+    let Some(fault) = report.fault.as_mut().filter(|fault| !fault.fix.is_empty()) else {
+        return report;
+    };
+    match printed.iter().find(|(fix, _)| *fix == fault.fix) {
+        Some((_, step)) => {
+            fault.fix = format!("The fix is that of the step {}, above.", step.name())
+        }
+        None => printed.push((fault.fix.clone(), report.step)),
+    }
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fix_is_printed_once() {
+        let report = |step, fix: &str| Report {
+            route: String::new(),
+            step,
+            outcome: Outcome::Failed,
+            detail: "it failed".to_owned(),
+            fault: Some(Fault {
+                cause: "cause".to_owned(),
+                detail: "it failed".to_owned(),
+                fix: fix.to_owned(),
+            }),
+            took: Duration::ZERO,
+        };
+        let mut printed = Vec::new();
+        let mut check = |step, fix, expected: &str| {
+            let text = once(report(step, fix), &mut printed).text();
+            let (_, below) = text.split_once('\n').unwrap_or_default();
+            assert_eq!(below, expected);
+        };
+        check(Step::Request, "Do\nthis", "    Do\n    this\n");
+        let again = "    The fix is that of the step request, above.\n";
+        check(Step::Realtime, "Do\nthis", again);
+        check(Step::Realtime, "Do that", "    Do that\n");
+        check(Step::Realtime, "", "");
+        check(Step::Realtime, "", "");
     }
 }

@@ -366,7 +366,15 @@ impl Rule {
             Self::Field(_) => "operations.fields",
             Self::NoGraphql => return format!("To allow it, remove {table}.operations"),
             Self::Introspection => "operations.introspection",
-            Self::Method(_) | Self::Mutation | Self::Publish | Self::WebSocket => "read_only",
+            Self::Method(_) | Self::Mutation | Self::Publish | Self::WebSocket => {
+                // Only a route's setting has an option.
+                let option = if table.starts_with("route.") {
+                    " (--read-only)"
+                } else {
+                    ""
+                };
+                return format!("To allow it, change {table}.read_only{option}");
+            }
             Self::Name(_) | Self::NoName => "operations.names",
             Self::Sha256 => "operations.sha256",
             Self::Size { .. } => "operations.size",

@@ -87,7 +87,7 @@ fn read_only_denies_mutations() {
     check_query(
         &policy,
         WRITE,
-        Some("To allow it, change route.a.read_only"),
+        Some("To allow it, change route.a.read_only (--read-only)"),
     );
     for (body, expected) in [
         (
