@@ -183,12 +183,22 @@ fn upstream(sent: &Upstream, request_id: Option<&str>, bodies: Bodies) -> Value 
         "method": sent.method,
         "url": url,
         "headers": headers(&sent.headers),
-        "canonical_request": sent.canonical_request,
+        "canonical_request": sent.canonical_request.as_deref().map(|text| canonical(text, bodies)),
         "string_to_sign": sent.string_to_sign,
         "attempts": sent.attempts,
         "status": sent.status,
         "request_id": request_id,
     }))
+}
+
+/// Returns a canonical request. Its third line is the query.
+fn canonical(text: &str, bodies: Bodies) -> String {
+    let lines = text.split('\n').enumerate();
+    let shown = lines.map(|(at, line)| match bodies {
+        Bodies::Hidden if at == 2 && !line.is_empty() => "…",
+        Bodies::Hidden | Bodies::Revealed => line,
+    });
+    shown.collect::<Vec<_>>().join("\n")
 }
 
 /// Returns why a request failed or was refused.
@@ -253,4 +263,19 @@ fn frame(entry: &Entry, frame: &Frame, bodies: Bodies) -> Value {
         "type": frame.kind,
         "payload": payload(&frame.payload, bodies, (None, None)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_of_a_canonical_request_is_hidden_with_the_bodies() {
+        let text = "GET\n/prod\na=secret\nhost:h\n\nhost\nhash";
+        let hidden = "GET\n/prod\n…\nhost:h\n\nhost\nhash";
+        assert_eq!(canonical(text, Bodies::Hidden), hidden);
+        assert_eq!(canonical(text, Bodies::Revealed), text);
+        let without = "POST\n/graphql\n\nhost:h\n\nhost\nhash";
+        assert_eq!(canonical(without, Bodies::Hidden), without);
+    }
 }
