@@ -10,7 +10,7 @@ import { createClient } from 'graphql-ws';
 import { chromium } from 'playwright-core';
 import WebSocket from 'ws';
 
-export const { values } = parseArgs({ options: { base: { type: 'string' }, admin: { type: 'string' }, screenshots: { type: 'string' } } });
+export const { values } = parseArgs({ options: { base: { type: 'string' }, admin: { type: 'string' }, looks: { type: 'string' }, screenshots: { type: 'string' } } });
 export const { base, admin } = values;
 
 export const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });

@@ -1,5 +1,6 @@
 // Every view of the inspector in a real browser, headless Chromium: axe-core, and the width of the page. See
 // inspector-browser.mjs for the arguments.
+//   --looks LIST              colours and widths, such as light-1280,dark-400; all four by default
 //   --screenshots DIRECTORY   writes pictures of the views, light and dark, 1280 and 400 pixels wide
 
 import { readFile } from 'node:fs/promises';
@@ -7,15 +8,15 @@ import { createRequire } from 'node:module';
 import { assert, check, deadline, finish } from './check.mjs';
 import { admin, base, close, complaints, context, post, rowOf, seen, subscribe, values } from './inspector-browser.mjs';
 
-deadline(values.screenshots ? 600 : 140);
+deadline(values.looks ? 140 : 600);
 
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 /** Returns the serious violations of WCAG 2.2 A and AA that axe-core finds. */
 async function violations(from) {
   // The protocol of the browser's debugger runs it: the page's policy allows no foreign script.
-  await from.evaluate(axe);
-  const found = await from.evaluate(() => globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }));
+  if (!(await from.evaluate(() => 'axe' in globalThis))) await from.evaluate(axe);
+  const found = await from.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }));
   return found.violations
     .filter(({ impact }) => impact === 'serious' || impact === 'critical')
     .map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map(({ target, failureSummary }) => `${target} ${failureSummary}`).join(' | ')}`);
@@ -38,8 +39,8 @@ for (const body of ['hello', 'anybody here?', 'yes']) {
 }
 await post('{ romms { id } }');
 
-const VIEWS = values.screenshots ? [['light', 1280], ['dark', 400], ['dark', 1280], ['light', 400]] : [['light', 1280], ['dark', 400]];
-for (const [colorScheme, width] of VIEWS) {
+for (const colors of (values.looks ?? 'light-1280,dark-1280,light-400,dark-400').split(',')) {
+  const [colorScheme, width] = [colors.split('-')[0], Number(colors.split('-')[1])];
   const view = await context.newPage();
   await view.emulateMedia({ colorScheme });
   await view.setViewportSize({ width, height: 800 });

@@ -8,16 +8,21 @@ use crate::support::{Scratch, World, demo_key, node, passes};
 
 #[tokio::test]
 async fn page_shows_what_happens_and_repeats_it_and_graphiql_runs_operations() {
-    run("inspector.mjs", 25).await;
+    run("inspector.mjs", &[], 25).await;
 }
 
 #[tokio::test]
-async fn every_view_is_accessible_and_fits_the_window() {
-    run("inspector-views.mjs", 19).await;
+async fn every_view_is_accessible_in_light_colours_and_fits_a_wide_window() {
+    run("inspector-views.mjs", &["--looks", "light-1280"], 10).await;
+}
+
+#[tokio::test]
+async fn every_view_is_accessible_in_dark_colours_and_fits_a_narrow_window() {
+    run("inspector-views.mjs", &["--looks", "dark-400"], 10).await;
 }
 
 /// Runs a script of at least `least` checks.
-async fn run(name: &str, least: usize) {
+async fn run(name: &str, more: &[&str], least: usize) {
     let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
     assert!(
         Path::new(&chromium).is_file(),
@@ -43,11 +48,12 @@ async fn run(name: &str, least: usize) {
     let base = format!("http://{}", daemon.address().await);
 
     // The browser's profile and whatever else it writes.
-    let scratch = Scratch::new(name);
+    let scratch = Scratch::new(&[&[name], more].concat().join("-"));
     let mut script = node(name);
     script
         .env("CHROMIUM", &chromium)
         .env("TMPDIR", &scratch.0)
         .env("HOME", &scratch.0);
-    passes(script, &["--base", &base, "--admin", &admin], least).await;
+    let arguments = [&["--base", &base, "--admin", &admin], more].concat();
+    passes(script, &arguments, least).await;
 }
