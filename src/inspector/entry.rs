@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::mask::Header;
-use super::payload::Payload;
+use super::payload::{Payload, allocation};
 
 /// What the record of a request contains.
 #[derive(Clone, Debug, Default)]
@@ -142,8 +142,9 @@ pub(super) struct Frame {
     pub(super) payload: Payload,
 }
 
-/// The memory of an entry without its texts: the entry, and its places in the store's maps.
-const BASE: usize = size_of::<Entry>() + 256;
+/// The memory of an entry without its texts: the entry, and its places in the store's maps, whose nodes are two thirds
+/// full.
+const BASE: usize = size_of::<Entry>() * 3 / 2 + 256;
 /// How many events the rate is computed from.
 const RECENT: usize = 64;
 /// The period over which the rate of events is computed.
@@ -183,11 +184,12 @@ impl Entry {
 
     /// Computes the memory that the entry occupies.
     pub(super) fn measure(&mut self) {
-        let text = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
+        let string = |text: &String| allocation(text.capacity());
+        let text = |text: &Option<String>| text.as_ref().map_or(0, string);
         let payload = |payload: &Option<Payload>| payload.as_ref().map_or(0, Payload::cost);
         let headers = |headers: &[Header]| -> usize {
             let all = headers.iter();
-            all.map(|header| size_of::<Header>() + header.name.capacity() + text(&header.value))
+            all.map(|header| size_of::<Header>() + string(&header.name) + text(&header.value))
                 .sum()
         };
         let facts = &self.facts;
@@ -201,14 +203,14 @@ impl Entry {
             &self.path,
         ];
         let rejection = facts.rejection.as_ref().map_or(0, |rejection| {
-            rejection.fix.capacity()
-                + rejection.confidence.capacity()
+            string(&rejection.fix)
+                + string(&rejection.confidence)
                 + text(&rejection.identity)
                 + text(&rejection.denied)
         });
         let upstream = self.upstream.as_ref().map_or(0, |upstream| {
-            upstream.url.capacity()
-                + upstream.query.capacity()
+            string(&upstream.url)
+                + string(&upstream.query)
                 + headers(&upstream.headers)
                 + text(&upstream.canonical_request)
                 + text(&upstream.string_to_sign)
@@ -293,6 +295,6 @@ impl Frames {
 impl Frame {
     fn cost(&self) -> usize {
         // The queue may have room for twice as many.
-        2 * size_of::<Self>() + self.kind.capacity() + self.payload.cost()
+        2 * size_of::<Self>() + allocation(self.kind.capacity()) + self.payload.cost()
     }
 }

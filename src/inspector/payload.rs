@@ -8,6 +8,14 @@ pub(super) struct Payload {
     pub(super) stored: Vec<u8>,
 }
 
+/// Returns the memory that an allocation of this capacity occupies: allocators add a header, and round up.
+pub(super) fn allocation(capacity: usize) -> usize {
+    match capacity {
+        0 => 0,
+        capacity => (capacity + 8).next_multiple_of(16).max(32),
+    }
+}
+
 impl Payload {
     /// Copies at most `limit` bytes. A slice of a larger buffer would keep all of it in memory.
     pub(super) fn of(bytes: &[u8], limit: usize) -> Self {
@@ -34,7 +42,7 @@ impl Payload {
 
     /// Returns the memory that the stored part occupies.
     pub(super) fn cost(&self) -> usize {
-        self.stored.capacity()
+        allocation(self.stored.capacity())
     }
 
     /// Drops the stored part, and keeps the size.
