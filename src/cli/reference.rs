@@ -9,7 +9,7 @@ const FILE: &str = "docs/reference/cli.md";
 const INTRODUCTION: &str = "# Command line
 
 The help of every command, as `--help` prints it. `countersign man COMMAND` prints it as a manual page, and
-`countersign completions SHELL` prints completions ([Getting started](../guide/getting-started.md)).
+`countersign completions bash` prints completions ([Getting started](../guide/getting-started.md)).
 
 ";
 

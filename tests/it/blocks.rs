@@ -18,13 +18,14 @@ use yaml_rust2::YamlLoader;
 use crate::support::{Scratch, demo_key};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
-const SUBCOMMANDS: [&str; 12] = [
+const SUBCOMMANDS: [&str; 13] = [
     "serve",
     "demo",
     "emulate",
     "explain",
     "policy",
     "check",
+    "schema",
     "presign",
     "config",
     "wait",
