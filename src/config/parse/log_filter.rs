@@ -74,7 +74,7 @@ const CRATES: [&str; 24] = [
 ];
 const COUNTERSIGN: &str = "countersign";
 /// The parts of countersign: its modules, and `request` for the lines of requests.
-const PARTS: [&str; 25] = [
+const PARTS: [&str; 26] = [
     "admin",
     "app",
     "check",
@@ -93,6 +93,7 @@ const PARTS: [&str; 25] = [
     "proxy",
     "realtime",
     "request",
+    "schema",
     "server",
     "session",
     "sign",
