@@ -2,7 +2,6 @@
 //! is and how to use it. Nothing is signed or sent for it. While the inspector is on, the path of a GraphQL
 //! route leads to GraphiQL instead, a page of the inspector.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use http::header::{CACHE_CONTROL, HOST, HeaderValue, LOCATION};
@@ -14,6 +13,7 @@ use super::html::{TEMPLATE, escape, fill, html};
 use super::locate::{Located, Routes};
 use super::route::Route;
 use crate::guard::{HostName, Scheme};
+use crate::sign::push_strictly;
 use crate::upstream::UpstreamKind;
 
 /// Query parameters of operations. A request with one of them does not ask for a page.
@@ -137,23 +137,9 @@ fn inspector_url(address: SocketAddr, host: Option<&str>) -> String {
 }
 
 fn graphiql_url(inspector: &str, route: &str) -> String {
-    format!("{inspector}graphiql?route={}", encode(route))
-}
-
-/// Percent-encodes all but unreserved characters (RFC 3986, section 2.3).
-fn encode(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte));
-            }
-            _ => {
-                let _ = write!(encoded, "%{byte:02X}");
-            }
-        }
-    }
-    encoded
+    let mut url = format!("{inspector}graphiql?route=");
+    push_strictly(&mut url, route);
+    url
 }
 
 fn see_other(url: &str) -> Response<Body> {

@@ -90,6 +90,7 @@ pub(super) async fn relay_graphql(
     Box::pin(relay_rejection(head, body, media, share, record)).await
 }
 
+/// Relays a response that is not a success: reads it to its end, masks its tokens and explains it.
 async fn relay_rejection(
     mut head: Parts,
     body: ResponseBody,

@@ -23,8 +23,8 @@ use credentials::{CredentialSource, CredentialsError, Snapshot};
 use signable::Context;
 pub use signable::{Scope, SignError, Signable, Signed, SignedHeaders};
 pub use style::{Algorithm, PayloadSigning, SignaturePlacement, SigningStyle, TokenMode};
-pub(crate) use target::decode;
 pub use target::{PathHandling, RequestTarget, TargetError};
+pub(crate) use target::{decode, push_strictly};
 use v4::SigningKey;
 
 /// Signs the requests of one route.

@@ -224,7 +224,7 @@ fn push_query(out: &mut String, query: &str) -> Result<(), TargetError> {
 
 /// Appends `text`, and escapes all characters except the unreserved ones of RFC 3986, as in a canonical
 /// query string.
-pub(super) fn push_strictly(out: &mut String, text: &str) {
+pub(crate) fn push_strictly(out: &mut String, text: &str) {
     for byte in text.bytes() {
         push_byte(out, byte, is_unreserved(byte));
     }
