@@ -324,7 +324,11 @@ impl Hub {
     }
 
     fn enqueue_frame(&self, connection: &Connection, frame: Frame) {
-        if connection.outbox.try_send(frame).is_err() && !connection.disconnect.is_cancelled() {
+        // The task of a dropped connection may still be in the middle of a poll.
+        if connection.disconnect.is_cancelled() {
+            return;
+        }
+        if connection.outbox.try_send(frame).is_err() {
             tracing::info!("dropping connection: the client does not read");
             connection.disconnect.cancel();
             self.ledger.count(|counts| counts.overflowed += 1);
