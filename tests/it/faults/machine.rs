@@ -232,7 +232,7 @@ pub async fn log_blocked() -> Seen {
 
 /// The device of the log is full.
 pub async fn log_disk_full() -> Seen {
-    let script = "exec 3>&2; \"$0\" \"$@\" 2>/dev/full";
+    let script = "exec 3>&2 2>/dev/full; exec \"$0\" \"$@\"";
     let free = || {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap()
