@@ -89,7 +89,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         app.run(first, second).await;
         emulator.shutdown().await;
         if let Some(export) = export {
-            export.flush();
+            export.flush().await;
         }
         Ok(())
     })

@@ -53,7 +53,7 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     }
     let served = runtime.block_on(serve(config, sockets.passed, signals, banner));
     if let Some(export) = export {
-        export.flush();
+        runtime.block_on(export.flush());
     }
     served
 }

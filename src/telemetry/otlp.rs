@@ -39,7 +39,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Handle;
 
 use super::error_chain::error_chain;
-use super::tasks::{Task, caught};
+use super::tasks::{Task, caught, caught_blocking};
 use crate::trusted_file::{self, FileError, Rules};
 use queue::{Bounded, Counted, Queue};
 
@@ -175,11 +175,17 @@ impl Export {
         self.provider.tracer("countersign")
     }
 
-    /// Sends the remaining spans within [`FLUSH_TIMEOUT`] and ends the export. Blocks; the runtime must
-    /// still be running.
-    pub fn flush(&self) {
-        let _ = self.provider.shutdown_with_timeout(FLUSH_TIMEOUT);
-        self.queue.abandon();
+    /// Sends the remaining spans within [`FLUSH_TIMEOUT`] and ends the export.
+    pub async fn flush(self) {
+        let Self {
+            provider, queue, ..
+        } = self;
+        // It blocks, and the requests to the collector run on this runtime, which may have one thread.
+        let ended = move || {
+            let _ = provider.shutdown_with_timeout(FLUSH_TIMEOUT);
+            queue.abandon();
+        };
+        let _ = tokio::task::spawn_blocking(move || caught_blocking(Task::Traces, ended)).await;
     }
 }
 

@@ -165,7 +165,7 @@ async fn a_sandboxed_daemon_serves_and_cannot_write_files() {
         assert_eq!(event["payload"]["data"]["onMessage"]["body"], "hello");
 
         let flags = no_new_privileges(&daemon);
-        assert!(flags.len() > 2, "{flags:?}");
+        assert!(flags.len() > 1, "{flags:?}");
         assert!(flags.iter().all(|found| found == flag), "{flags:?}");
         assert_eq!(written.exists(), is_written);
         let text = if is_written { "new\n" } else { "old" };
