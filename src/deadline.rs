@@ -218,7 +218,6 @@ impl HyperSleep for PeerSleep {}
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
 
     use futures_util::stream;
     use http_body_util::{BodyExt as _, StreamBody};
@@ -305,6 +304,7 @@ mod tests {
     }
 
     /// The timer and the I/O of the runtime are real, and so is the stop of its only thread.
+    #[cfg(unix)]
     #[tokio::test]
     async fn bytes_that_arrived_while_the_process_was_stopped_are_read() {
         let (mut peer, ours) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -316,7 +316,7 @@ mod tests {
         let stop = async {
             tokio::task::yield_now().await;
             std::io::Write::write_all(&mut peer, b"x").unwrap();
-            thread::sleep(5 * limit);
+            std::thread::sleep(5 * limit);
         };
         let (read, ()) = tokio::join!(read, stop);
         assert_eq!(read.unwrap().unwrap(), 1);

@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
     reason = "HOME is not configuration: it completes paths of files that belong to the user"
 )]
 pub(crate) fn home() -> Option<PathBuf> {
-    std::env::var_os("HOME").map(PathBuf::from)
+    std::env::var_os(VARIABLE).map(PathBuf::from)
 }
+
+/// The variable that names the home directory.
+pub(crate) const VARIABLE: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
 
 /// Replaces `~` at the start of a path by the home directory. `~user` is not expanded.
 pub(crate) fn expand(path: impl AsRef<Path>) -> PathBuf {

@@ -33,6 +33,7 @@
 //! | [`home`] | expands `~` in paths |
 //! | [`nearest`] | finds the name that a mistyped one stands for |
 //! | [`trusted_file`] | reads files that decide whom to trust, and detects their changes |
+//! | [`platform`] | what Unix and Windows do differently: files, child processes, limits |
 //! | [`inspector`] | recorder and API of the inspector, which shows requests on the admin listener |
 //! | [`visible`] | shows hidden characters of a text as escapes |
 //! | [`iam`] | recorded operations, GraphQL documents, least-privilege IAM policies |
@@ -75,6 +76,7 @@ mod nearest;
 pub mod net;
 pub mod operation;
 pub mod outbox;
+mod platform;
 pub mod proxy;
 pub mod realtime;
 pub mod schema;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use crate::platform::resident_memory;
 use crate::telemetry::metrics::metrics;
 
 pub use budget::{Buffer, Exhausted, ReadError, ResponseBudget, Share};
@@ -239,16 +240,8 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// Returns the resident memory of the process in bytes; `None` where it cannot be determined.
-#[cfg(target_os = "linux")]
 pub fn resident() -> Option<u64> {
-    let statm = fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    pages.checked_mul(rustix::param::page_size() as u64)
-}
-
-#[cfg(not(target_os = "linux"))]
-pub fn resident() -> Option<u64> {
-    None
+    resident_memory()
 }
 
 /// Returns the memory limit of the cgroup that the process is in, in bytes.

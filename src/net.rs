@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use parking_lot::Mutex;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -113,9 +114,10 @@ impl Resolver {
         let addresses = with_port(self.resolve(host).await?, port);
         let stream = self.race(host, &addresses).await?;
         stream.set_nodelay(true)?;
-        rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
-        rustix::net::sockopt::set_tcp_keepidle(&stream, KEEPALIVE)?;
-        rustix::net::sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_INTERVAL)?;
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE)
+            .with_interval(KEEPALIVE_INTERVAL);
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
         set_user_timeout(&stream, USER_TIMEOUT)?;
         Ok(stream)
     }
@@ -331,10 +333,7 @@ fn interleaved(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
 #[cfg_attr(not(target_os = "linux"), expect(unused_variables))]
 pub fn set_user_timeout(stream: &TcpStream, timeout: Duration) -> io::Result<()> {
     #[cfg(target_os = "linux")]
-    {
-        let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        rustix::net::sockopt::set_tcp_user_timeout(stream, milliseconds.unsigned_abs())?;
-    }
+    SockRef::from(stream).set_tcp_user_timeout(Some(timeout))?;
     Ok(())
 }
 

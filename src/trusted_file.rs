@@ -1,35 +1,13 @@
 //! Reads files that determine whom to trust, and detects their changes.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rustix::fs::OFlags;
 
-/// Metadata that differs when the content or mode of a file has changed, or when another file has
-/// replaced it, as in a secret that Kubernetes mounts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fingerprint {
-    /// Device and inode.
-    file: (u64, u64),
-    /// The time of the last change (`ctime`), in seconds and nanoseconds.
-    changed: (i64, i64),
-    length: u64,
-}
-
-impl Fingerprint {
-    /// Returns the fingerprint of a file with this metadata.
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            file: (metadata.dev(), metadata.ino()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-            length: metadata.len(),
-        }
-    }
-}
+use crate::platform::{self, Access, Fingerprint};
 
 /// A value from files, which is loaded again when one of them has changed.
 #[derive(Debug)]
@@ -151,7 +129,8 @@ fn fingerprints(paths: &[PathBuf]) -> Vec<Option<Fingerprint>> {
         .collect()
 }
 
-/// Reads a regular file that belongs to the user of the process or to root.
+/// Reads a regular file that belongs to the user of the process or to root. On Windows, only its access
+/// control list decides who else may read or write it.
 ///
 /// The file is opened once, and checked and read through that descriptor, so that it cannot be replaced
 /// in between. Symbolic links are followed, because Kubernetes mounts secrets as links; the checks apply
@@ -160,12 +139,7 @@ fn fingerprints(paths: &[PathBuf]) -> Vec<Option<Fingerprint>> {
 /// # Errors
 /// When the file cannot be read, or does not meet these requirements and `rules`.
 pub fn read(path: &Path, rules: Rules) -> Result<Vec<u8>, FileError> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)?;
-    read_open(&file, rules)
+    read_open(&platform::open(path)?, rules)
 }
 
 /// Reads an open file, with the checks of [`read`].
@@ -177,14 +151,14 @@ pub fn read_open(file: &File, rules: Rules) -> Result<Vec<u8>, FileError> {
     if !metadata.is_file() {
         return Err(FileError::NotRegular);
     }
-    let ours = rustix::process::geteuid().as_raw();
-    let found = metadata.uid();
-    if found != ours && found != 0 {
-        return Err(FileError::Owner { found, ours });
-    }
-    let mode = metadata.mode() & 0o777;
-    if mode & rules.forbidden != 0 {
-        return Err(FileError::Mode(mode));
+    if let Some(Access { owner, ours, mode }) = platform::access(&metadata) {
+        if owner != ours && owner != 0 {
+            let found = owner;
+            return Err(FileError::Owner { found, ours });
+        }
+        if mode & rules.forbidden != 0 {
+            return Err(FileError::Mode(mode));
+        }
     }
     // The size is checked after reading, because the file may grow in the meantime.
     let mut bytes = Vec::new();

@@ -412,7 +412,7 @@ fn environment(is_read: impl Fn(&str) -> bool) -> Vec<(String, String)> {
 
 fn is_configuration(name: &str) -> bool {
     name.starts_with("COUNTERSIGN_")
-        || matches!(name, "HOME" | "XDG_STATE_HOME")
+        || matches!(name, "HOME" | "LOCALAPPDATA" | "XDG_STATE_HOME")
         || REGION_VARIABLES.contains(&name)
         || OPENTELEMETRY.contains(&name)
 }

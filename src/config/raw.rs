@@ -18,6 +18,7 @@ use super::setting::Section;
 use super::toml_error;
 use super::unreadable::unreadable;
 use super::variables::{Variable, unknown, variables};
+use crate::home;
 use crate::trusted_file;
 use crate::upstream::DefaultRegion;
 
@@ -30,7 +31,7 @@ pub struct Sources {
     /// The name of the route of the URL on the command line or in COUNTERSIGN_URL. Variables with the
     /// names of flags apply to it.
     pub url_route: Option<String>,
-    /// `COUNTERSIGN_*`, the variables that locate state (HOME, XDG_STATE_HOME),
+    /// `COUNTERSIGN_*`, the variables that locate state (HOME, LOCALAPPDATA, XDG_STATE_HOME),
     /// [`super::REGION_VARIABLES`] and [`super::OPENTELEMETRY`].
     pub environment: Vec<(String, String)>,
     pub flags: Vec<Flag>,
@@ -306,14 +307,20 @@ fn file_named_by(sources: &Sources) -> &'static str {
 const CONFIG: &str = "COUNTERSIGN_CONFIG";
 
 /// Returns the directory below XDG_STATE_HOME or its default. A path that is not absolute is ignored,
-/// as the XDG Base Directory Specification requires.
+/// as the XDG Base Directory Specification requires. On Windows, the default is the user's local data.
 fn state_dir(environment: &[(String, String)]) -> Option<PathBuf> {
     let directory = |variable: &str| {
         let (_, value) = environment.iter().find(|(name, _)| name == variable)?;
         Some(PathBuf::from(value)).filter(|path| path.is_absolute())
     };
-    let in_home = || Some(directory("HOME")?.join(".local/state"));
-    let state_home = directory("XDG_STATE_HOME").or_else(in_home)?;
+    let default = || {
+        if cfg!(windows) {
+            directory("LOCALAPPDATA")
+        } else {
+            Some(directory(home::VARIABLE)?.join(".local/state"))
+        }
+    };
+    let state_home = directory("XDG_STATE_HOME").or_else(default)?;
     Some(state_home.join("countersign"))
 }
 

@@ -28,7 +28,11 @@ pub(super) fn tls(table: &Table<'_>, state: Option<&Path>) -> Option<TlsConfig> 
         }
         (false, false, true) => {
             if state.is_none() {
-                let message = "needs a directory for its CA: set XDG_STATE_HOME or HOME";
+                let message = if cfg!(windows) {
+                    "needs a directory for its CA: set LOCALAPPDATA or XDG_STATE_HOME"
+                } else {
+                    "needs a directory for its CA: set XDG_STATE_HOME or HOME"
+                };
                 table.report("dev", message);
             }
             let state = state?.to_owned();

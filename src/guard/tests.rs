@@ -1,6 +1,7 @@
 //! Which requests the guard accepts and refuses.
 
 use super::*;
+use crate::platform::set_mode;
 
 #[track_caller]
 fn check(headers: &[(&str, &str)], expected: Result<Cors, &str>) {
@@ -679,12 +680,11 @@ fn refusals_quote_only_the_beginning_of_values() {
 
 #[test]
 fn clients_need_a_valid_token() {
-    use std::os::unix::fs::PermissionsExt as _;
     const TOKEN: &str = "0123456789abcdef0123456789abcdef";
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
     std::fs::write(&file, TOKEN).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    set_mode(&file, 0o600);
     let with = |name: Option<&str>| {
         Guard::new(GuardConfig {
             tokens: vec![TokenConfig {

@@ -153,10 +153,11 @@ pub(super) fn bearer_token(value: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
 
+    #[cfg(unix)]
     use super::file::MAX_TOKENS;
     use super::*;
+    use crate::platform::set_mode;
 
     const OLD: &str = "0123456789abcdef0123456789abcdef";
     const NEW: &str = "fedcba9876543210.fedcba_98765432~";
@@ -167,7 +168,7 @@ mod tests {
         fn new(text: &str, mode: u32) -> Self {
             let path = tempfile::tempdir().unwrap().keep().join("token");
             fs::write(&path, text).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            set_mode(&path, mode);
             Self(path)
         }
 
@@ -187,6 +188,7 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
     #[test]
     fn unusable_files_are_rejected_without_quoting_them() {
         let many = format!("{OLD}\n").repeat(MAX_TOKENS + 1);
@@ -309,12 +311,13 @@ mod tests {
         assert!(!holds(NEW));
     }
 
+    #[cfg(unix)]
     #[test]
     fn file_is_accepted_again_after_chmod() {
         let scratch = Scratch::new(OLD, 0o600);
         let tokens = scratch.tokens().unwrap();
         for (mode, is_good) in [(0o644, false), (0o600, true), (0o604, false)] {
-            fs::set_permissions(&scratch.0, fs::Permissions::from_mode(mode)).unwrap();
+            set_mode(&scratch.0, mode);
             tokens.0[0].file.expire();
             assert_eq!(tokens.authenticate(OLD, "a").is_some(), is_good, "{mode:o}");
         }

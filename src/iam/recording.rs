@@ -1,9 +1,8 @@
 //! The file of recorded operations. It is read at startup, and written soon after a new operation and at
 //! shutdown.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use tracing::{debug, warn};
 
 use super::recorder::RecordedRoute;
 use super::{ApiResource, RecordedOperations, Recorder};
+use crate::platform::create_private;
 use crate::telemetry::tasks::{Task, caught_blocking, supervised};
 
 /// The recorded operations of all routes.
@@ -227,11 +227,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 fn create(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = create_private(path)?;
     file.write_all(content)?;
     file.write_all(b"\n")?;
     file.sync_all()
@@ -239,9 +235,9 @@ fn create(path: &Path, content: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
+    #[cfg(unix)]
+    use crate::platform::access;
 
     fn api(host: &str) -> ApiResource {
         ApiResource {
@@ -279,8 +275,8 @@ mod tests {
             found,
             [("a", owned(&["room", "rooms"])), ("b", owned(&["other"]))]
         );
-        let mode = fs::metadata(&file).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        #[cfg(unix)]
+        assert_eq!(access(&fs::metadata(&file).unwrap()).unwrap().mode, 0o600);
         assert_eq!(
             fs::read_dir(&directory).unwrap().count(),
             1,

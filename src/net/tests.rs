@@ -272,11 +272,11 @@ async fn connections_are_lost_when_their_peer_vanishes() {
     let stream = resolver(&["127.0.0.1"]).connect("name.example", port).await;
     let stream = stream.unwrap();
     drop(listener);
-    use rustix::net::sockopt;
-    assert!(sockopt::socket_keepalive(&stream).unwrap());
-    let idle = sockopt::tcp_keepidle(&stream).unwrap();
-    let interval = sockopt::tcp_keepintvl(&stream).unwrap();
-    let lost = Duration::from_millis(sockopt::tcp_user_timeout(&stream).unwrap().into());
+    let socket = SockRef::from(&stream);
+    assert!(socket.keepalive().unwrap());
+    let idle = socket.tcp_keepalive_time().unwrap();
+    let interval = socket.tcp_keepalive_interval().unwrap();
+    let lost = socket.tcp_user_timeout().unwrap().unwrap();
     assert!(
         !lost.is_zero() && lost <= Duration::from_secs(30),
         "{lost:?}"

@@ -3,10 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 
-use rustix::net::sockopt::set_socket_send_buffer_size;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
 use tracing::{debug, warn};
+
+use crate::platform::allow_open_files;
 
 /// The number of connections that may wait to be accepted. The system may allow fewer.
 const BACKLOG: u32 = 4_096;
@@ -41,7 +42,7 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// When the options cannot be set.
 pub(super) fn adopt(socket: std::net::TcpListener) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
-    set_socket_send_buffer_size(&socket, SEND_BUFFER as usize)?;
+    SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER as usize)?;
     TcpListener::from_std(socket)
 }
 
@@ -51,19 +52,10 @@ pub(super) fn connections(wanted: usize) -> usize {
     let needed = (wanted as u64)
         .saturating_mul(2)
         .saturating_add(OTHER_FILES);
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let mut files = current.unwrap_or(u64::MAX);
-    if files < needed {
-        let raised = maximum.map_or(needed, |maximum| maximum.min(needed));
-        let limit = Rlimit {
-            current: Some(raised),
-            maximum,
-        };
-        match setrlimit(Resource::Nofile, limit) {
-            Ok(()) => files = raised,
-            Err(error) => debug!(%error, "limit of open files not raised"),
-        }
-    }
+    let files = allow_open_files(needed).unwrap_or_else(|(files, error)| {
+        debug!(%error, "limit of open files not raised");
+        files
+    });
     let capacity = usize::try_from(files / 2).unwrap_or(usize::MAX).max(1);
     if capacity < wanted {
         warn!(
@@ -76,10 +68,14 @@ pub(super) fn connections(wanted: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(unix)]
     use super::*;
 
+    #[cfg(unix)]
     #[test]
     fn half_of_the_open_files_are_reserved_for_clients() {
+        use rustix::process::{Resource, Rlimit, getrlimit};
+
         assert_eq!(connections(1), 1);
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         let capacity = connections(usize::MAX);

@@ -7,6 +7,7 @@
 
 pub(crate) mod accept;
 mod address;
+mod bind_error;
 mod capacity;
 mod config;
 mod connection;
@@ -25,6 +26,8 @@ mod request_wait;
 mod sock_diag;
 mod stack;
 mod tls;
+#[cfg_attr(windows, path = "unix_socket_windows.rs")]
+mod unix_socket;
 mod write_timeout;
 
 use std::future::{pending, poll_fn};
@@ -46,13 +49,14 @@ use tracing::{debug, warn};
 
 use accept::{ConnectionSlots, Slot, accept};
 pub use address::Listen;
+pub use bind_error::BindError;
 pub use config::ServerConfig;
 use connection::{ClientStream, UnusualHead};
 use connection_state::ConnectionState;
 pub use dev_ca::DevCaError;
 use eviction::Evictions;
 use listener::Accepted;
-pub use listener::{BindError, Listener};
+pub use listener::Listener;
 use malformed::MAX_HEADERS;
 pub use passed::{Passed, PassedError};
 use peer::Peer;

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use socket2::{SockRef, Socket};
 
 use super::address::Listen;
+use super::unix_socket::PassedUnix;
 
 /// An inherited listening socket with its address.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub enum Passed {
         address: SocketAddr,
     },
     Unix {
-        socket: UnixListener,
+        socket: PassedUnix,
         path: PathBuf,
     },
 }
@@ -40,7 +41,7 @@ impl Passed {
     /// # Errors
     /// When the socket does not listen.
     pub fn tcp(socket: TcpListener) -> Result<Self, PassedError> {
-        check(&socket)?;
+        check(&SockRef::from(&socket))?;
         let address = socket.local_addr().map_err(PassedError::Unknown)?;
         Ok(Self::Tcp { socket, address })
     }
@@ -49,10 +50,11 @@ impl Passed {
     ///
     /// # Errors
     /// When the socket does not listen or has no path.
-    pub fn unix(socket: UnixListener) -> Result<Self, PassedError> {
-        check(&socket)?;
+    #[cfg(unix)]
+    pub fn unix(socket: std::os::unix::net::UnixListener) -> Result<Self, PassedError> {
+        check(&SockRef::from(&socket))?;
         let address = socket.local_addr().map_err(PassedError::Unknown)?;
-        let path = address.as_pathname().map(Path::to_owned);
+        let path = address.as_pathname().map(std::path::Path::to_owned);
         let path = path.ok_or(PassedError::NoPath)?;
         Ok(Self::Unix { socket, path })
     }
@@ -80,17 +82,17 @@ impl Passed {
     }
 }
 
-#[cfg(not(target_vendor = "apple"))]
-fn check(socket: impl AsFd) -> Result<(), PassedError> {
-    match rustix::net::sockopt::socket_acceptconn(socket) {
+#[cfg(target_os = "linux")]
+fn check(socket: &Socket) -> Result<(), PassedError> {
+    match socket.is_listener() {
         Ok(true) => Ok(()),
         Ok(false) => Err(PassedError::NotListening),
-        Err(error) => Err(PassedError::Unknown(error.into())),
+        Err(error) => Err(PassedError::Unknown(error)),
     }
 }
 
-/// These systems cannot report whether a socket listens.
-#[cfg(target_vendor = "apple")]
-fn check(_: impl AsFd) -> Result<(), PassedError> {
+/// Not every system can report whether a socket listens.
+#[cfg(not(target_os = "linux"))]
+fn check(_: &Socket) -> Result<(), PassedError> {
     Ok(())
 }

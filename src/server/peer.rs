@@ -5,12 +5,11 @@
 //! shows the difference, and on Linux it can be asked for the client's socket if the client is on this
 //! machine.
 
+use std::io;
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::net::{SendFlags, send, sockopt};
-use std::os::fd::AsFd;
-use tokio::net::{TcpStream, UnixStream};
+use socket2::{SockRef, Socket, TcpKeepalive};
+use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 /// The connection of a client, as its listener accepted it.
@@ -29,24 +28,17 @@ const PROBES: u32 = 4;
 
 impl Peer for TcpStream {
     fn is_gone(&self) -> bool {
-        is_reset(self) || is_closed(self)
+        is_reset(&SockRef::from(self)) || is_closed(self)
     }
 
     fn probe(&self) {
         // Without probes, a client that is gone is noticed later.
-        let _ = sockopt::set_socket_keepalive(self, true);
-        let _ = sockopt::set_tcp_keepidle(self, PROBE_INTERVAL);
-        let _ = sockopt::set_tcp_keepintvl(self, PROBE_INTERVAL);
-        let _ = sockopt::set_tcp_keepcnt(self, PROBES);
+        let keepalive = TcpKeepalive::new()
+            .with_time(PROBE_INTERVAL)
+            .with_interval(PROBE_INTERVAL)
+            .with_retries(PROBES);
+        let _ = SockRef::from(self).set_tcp_keepalive(&keepalive);
     }
-}
-
-impl Peer for UnixStream {
-    fn is_gone(&self) -> bool {
-        is_reset(self)
-    }
-
-    fn probe(&self) {}
 }
 
 impl<S: Peer> Peer for Box<TlsStream<S>> {
@@ -60,11 +52,11 @@ impl<S: Peer> Peer for Box<TlsStream<S>> {
 }
 
 /// Returns whether nothing can be sent: the client has reset the connection, or has closed its unix
-/// socket. Sends nothing.
-fn is_reset(socket: impl AsFd) -> bool {
+/// socket. Sends nothing, and does not wait, because the sockets of the runtime never do.
+pub(super) fn is_reset(socket: &Socket) -> bool {
     // Rust ignores SIGPIPE, and not every system has a flag against it.
-    let sent = send(socket, &[], SendFlags::DONTWAIT);
-    !matches!(sent, Ok(_) | Err(Errno::AGAIN))
+    let sent = socket.send(&[]);
+    sent.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock)
 }
 
 #[cfg(target_os = "linux")]
@@ -127,9 +119,10 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
     #[tokio::test]
     async fn client_that_closes_its_unix_socket_is_gone() {
-        let (peer, client) = UnixStream::pair().unwrap();
+        let (peer, client) = tokio::net::UnixStream::pair().unwrap();
         check(peer, client).await;
     }
 
@@ -142,6 +135,6 @@ mod tests {
         client.set_zero_linger().unwrap();
         drop(client);
         gone(&peer).await;
-        assert!(is_reset(&peer));
+        assert!(is_reset(&SockRef::from(&peer)));
     }
 }

@@ -1,10 +1,12 @@
 //! Files that are accepted, and files that are rejected.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::fs;
+#[cfg(unix)]
+use std::os::unix::fs::{chown, symlink};
 use std::path::PathBuf;
 
 use super::*;
+use crate::platform::set_mode;
 
 const RULES: Rules = Rules {
     forbidden: 0o037,
@@ -21,7 +23,7 @@ impl Scratch {
     fn file(&self, name: &str, text: &str, mode: u32) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        set_mode(&path, mode);
         path
     }
 }
@@ -32,6 +34,7 @@ impl Drop for Scratch {
     }
 }
 
+#[cfg(unix)]
 /// Reads a file, and expects its text or an error that contains this part.
 #[track_caller]
 fn check(path: &Path, expected: Result<&str, &str>) {
@@ -45,6 +48,7 @@ fn check(path: &Path, expected: Result<&str, &str>) {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn only_small_private_regular_files_are_read() {
     let scratch = Scratch::new();
@@ -74,6 +78,7 @@ fn only_small_private_regular_files_are_read() {
     check(&fifo, Err("not a regular file"));
 }
 
+#[cfg(unix)]
 #[test]
 fn target_of_a_symbolic_link_is_checked() {
     let scratch = Scratch::new();
@@ -82,11 +87,11 @@ fn target_of_a_symbolic_link_is_checked() {
     fs::create_dir(&data).unwrap();
     let token = data.join("token");
     fs::write(&token, "text").unwrap();
-    fs::set_permissions(&token, Permissions::from_mode(0o440)).unwrap();
+    set_mode(&token, 0o440);
     symlink("..2026_11_29", scratch.0.join("..data")).unwrap();
     symlink("..data/token", scratch.0.join("token")).unwrap();
     check(&scratch.0.join("token"), Ok("text"));
-    fs::set_permissions(&token, Permissions::from_mode(0o444)).unwrap();
+    set_mode(&token, 0o444);
     check(&scratch.0.join("token"), Err("mode 444"));
     symlink("token", scratch.0.join("loop")).unwrap();
     fs::remove_file(scratch.0.join("token")).unwrap();
@@ -95,6 +100,7 @@ fn target_of_a_symbolic_link_is_checked() {
 }
 
 /// Runs only as root, because only root can change the owner of a file.
+#[cfg(unix)]
 #[test]
 fn file_of_another_user_is_rejected() {
     if !rustix::process::geteuid().is_root() {

@@ -22,7 +22,7 @@ type Rule = fn(&Source) -> Vec<(usize, String)>;
 
 /// The modules that each module may import, besides those in [`SHARED`]. `emulator` is another crate of
 /// the workspace, and `protocol/dialect` is a module of a third one.
-const IMPORTS: [(&str, &[&str]); 29] = [
+const IMPORTS: [(&str, &[&str]); 30] = [
     ("build", &[]),
     ("main", &["cli"]),
     (
@@ -161,6 +161,7 @@ const IMPORTS: [(&str, &[&str]); 29] = [
     ("net", &[]),
     ("deadline", &[]),
     ("home", &[]),
+    ("platform", &[]),
     ("nearest", &[]),
     ("trusted_file", &[]),
     ("visible", &[]),
@@ -185,13 +186,14 @@ const IMPORTS: [(&str, &[&str]); 29] = [
 ];
 
 /// Modules that every module of `countersign` may import.
-const SHARED: [&str; 8] = [
+const SHARED: [&str; 9] = [
     "deadline",
     "home",
     // Its captures; its API imports the rest.
     "inspector",
     "lifecycle",
     "nearest",
+    "platform",
     "protocol/error_code",
     "telemetry",
     "visible",

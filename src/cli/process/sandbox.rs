@@ -12,6 +12,10 @@ use tracing::{info, warn};
 
 /// How much of the sandbox the kernel enforces.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "other systems have no sandbox")
+)]
 pub(in crate::cli) enum Sandbox {
     Full,
     /// The kernel is too old to support all restrictions.

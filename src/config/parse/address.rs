@@ -16,6 +16,12 @@ pub(in crate::config) fn listen(value: &str) -> Result<Vec<Listen>, String> {
                 "invalid address {value:?}: add the path of the socket, such as unix:/run/x.sock"
             ));
         }
+        Some(_) if cfg!(windows) => {
+            return Err(format!(
+                "invalid address {value:?}: unix sockets are not supported on Windows. Listen on a loopback address, \
+                 such as 127.0.0.1:4100"
+            ));
+        }
         Some(path) => return Ok(vec![Listen::Unix(home::expand(path))]),
         None => {}
     }

@@ -1,5 +1,6 @@
 //! Listeners: their addresses, TLS, hosts, origins and tokens.
 use super::*;
+use crate::platform::set_mode;
 
 #[test]
 fn invalid_origins_and_hosts_are_rejected() {
@@ -313,10 +314,9 @@ struct TokenFile(tempfile::NamedTempFile);
 
 impl TokenFile {
     fn new(text: &str, mode: u32) -> Self {
-        use std::os::unix::fs::PermissionsExt as _;
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        set_mode(file.path(), mode);
         Self(file)
     }
 

@@ -4,24 +4,19 @@
 //! descriptor, so that no other directory can take its place in between.
 
 use std::ffi::OsStr;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::io::Errno;
-
 use super::error::{DevCaError, Unusable};
+use crate::platform::{Directory, Purpose, access, is_link};
 use crate::trusted_file::{FileError, Rules, read_open};
 
 /// An open directory of our user, with mode 0700.
 pub(super) struct StateDirectory {
     path: PathBuf,
-    directory: File,
+    directory: Directory,
 }
 
 const LOCK_FILE: &str = "ca.lock";
@@ -35,12 +30,10 @@ const MAX_SIZE: u64 = 64 * 1024;
 impl StateDirectory {
     /// Opens the directory, which is created if it does not exist, and sets its mode.
     pub(super) fn open_or_create(path: &Path) -> Result<Self, DevCaError> {
-        let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        created.map_err(failed("created", path))?;
+        Directory::create(path).map_err(failed("created", path))?;
         let state = Self::open(path)?;
         // The directory may have existed with another mode.
-        let mode = Permissions::from_mode(0o700);
-        let restricted = state.directory.set_permissions(mode);
+        let restricted = state.directory.restrict();
         restricted.map_err(failed("restricted to mode 0700", path))?;
         Ok(state)
     }
@@ -57,25 +50,20 @@ impl StateDirectory {
     }
 
     fn open(path: &Path) -> Result<Self, DevCaError> {
-        let flags = i32::try_from((OFlags::DIRECTORY | OFlags::NOFOLLOW).bits());
-        let opened = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags.unwrap_or_default())
-            .open(path);
-        let directory = opened.map_err(|error| {
-            let raw = error.raw_os_error();
-            let is_link = [Errno::LOOP, Errno::NOTDIR].map(|errno| Some(errno.raw_os_error()));
-            if is_link.contains(&raw) {
+        let directory = Directory::open(path).map_err(|error| {
+            if is_link(&error) {
                 DevCaError::Link(path.to_owned())
             } else {
                 failed("opened", path)(error)
             }
         })?;
-        let found = directory.metadata().map_err(failed("opened", path))?.uid();
-        let ours = rustix::process::geteuid().as_raw();
-        if found != ours {
-            let path = path.to_owned();
-            return Err(DevCaError::Owner { path, found, ours });
+        let metadata = directory.metadata().map_err(failed("opened", path))?;
+        if let Some(access) = access(&metadata).filter(|access| access.owner != access.ours) {
+            return Err(DevCaError::Owner {
+                path: path.to_owned(),
+                found: access.owner,
+                ours: access.ours,
+            });
         }
         Ok(Self {
             path: path.to_owned(),
@@ -90,9 +78,9 @@ impl StateDirectory {
     /// Locks the directory until the returned file is dropped.
     pub(super) async fn lock(&self) -> Result<File, DevCaError> {
         let path = self.path_of(LOCK_FILE);
-        let flags = OFlags::WRONLY | OFlags::CREATE;
         let file = self
-            .open_file(LOCK_FILE, flags)
+            .directory
+            .open_file(Path::new(LOCK_FILE), Purpose::Lock)
             .map_err(failed("opened", &path))?;
         let locked = tokio::time::timeout(LOCK_TIMEOUT, async {
             loop {
@@ -119,19 +107,17 @@ impl StateDirectory {
     ) -> Result<Option<Result<Vec<u8>, Unusable>>, DevCaError> {
         let path = self.path_of(name);
         let unusable = |source| Unusable::File(path.clone(), source);
-        let file = match self.open_file(name, OFlags::RDONLY) {
+        let file = match self.directory.open_file(Path::new(name), Purpose::Read) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            // A symbolic link.
-            Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            Err(error) if is_link(&error) => {
                 return Ok(Some(Err(unusable(FileError::NotRegular))));
             }
             Err(error) => return Err(failed("read", &path)(error)),
         };
         let found = file.metadata().map_err(failed("read", &path))?;
         if found.is_dir() {
-            let error = io::Error::from_raw_os_error(Errno::ISDIR.raw_os_error());
-            return Err(failed("read", &path)(error));
+            return Err(failed("read", &path)(io::ErrorKind::IsADirectory.into()));
         }
         let limit = MAX_SIZE;
         match read_open(&file, Rules { forbidden, limit }) {
@@ -145,29 +131,25 @@ impl StateDirectory {
     pub(super) fn write(&self, name: &str, text: &str) -> Result<(), DevCaError> {
         let path = self.path_of(name);
         let new = path.with_extension("new");
-        let new_name = new.file_name().unwrap_or_else(|| OsStr::new(name));
-        match rustix::fs::unlinkat(&self.directory, new_name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(failed("removed", &new)(error.into())),
+        let new_name = Path::new(new.file_name().unwrap_or_else(|| OsStr::new(name)));
+        match self.directory.remove(new_name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("removed", &new)(error));
+            }
+            Ok(()) | Err(_) => {}
         }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let mut file = self
-            .open_file(new_name, flags)
+            .directory
+            .open_file(new_name, Purpose::Create)
             .map_err(failed("created", &new))?;
         let written = file
             .write_all(text.as_bytes())
             .and_then(|()| file.sync_all());
         written.map_err(failed("written", &new))?;
-        let renamed = rustix::fs::renameat(&self.directory, new_name, &self.directory, name);
-        renamed.map_err(|error| failed("written", &path)(error.into()))
-    }
-
-    /// Opens a file in the directory. Does not follow a symbolic link, and does not wait for a FIFO.
-    fn open_file(&self, name: impl AsRef<Path>, flags: OFlags) -> io::Result<File> {
-        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let opened = rustix::fs::openat(&self.directory, name.as_ref(), flags, mode)?;
-        Ok(opened.into())
+        // Windows does not rename a file that is open.
+        drop(file);
+        let renamed = self.directory.rename(new_name, Path::new(name));
+        renamed.map_err(failed("written", &path))
     }
 }
 

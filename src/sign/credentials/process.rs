@@ -1,26 +1,22 @@
 //! Runs a `credential_process`.
 //!
-//! When a load is cancelled, aws-config's provider leaves the process and its children running. Here, the
-//! process leads a process group. The group is killed when the process has exited, when its output is too
-//! long, and when the load is dropped, which happens at its timeout and at shutdown. A load runs at most
-//! one process.
+//! When a load is cancelled, aws-config's provider leaves the process and its children running. Here, they
+//! are killed when the process has exited, when its output is too long, and when the load is dropped, which
+//! happens at its timeout and at shutdown. A load runs at most one process.
 
 use std::fmt;
 use std::io;
-use std::process::Stdio;
+use std::process::ExitStatus;
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError as SdkError;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus};
-use rustix::process::{kill_process_group, waitid};
 use serde_json::{Map, Value};
 use tokio::io::AsyncReadExt as _;
-use tokio::process::Command;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::{expiry, keys};
+use crate::platform::{Shell, termination_signal};
 
 /// The credential provider of a profile with `credential_process`.
 pub(super) struct CredentialProcess {
@@ -108,45 +104,10 @@ impl fmt::Debug for CredentialProcess {
     }
 }
 
-/// Kills a process group when it is dropped. It must be dropped before the leader is reaped, because the
-/// leader's process ID may be reused afterwards.
-struct ProcessGroup(Option<Pid>);
-
-impl ProcessGroup {
-    fn kill(&mut self) {
-        if let Some(leader) = self.0.take() {
-            // The group may already have ended.
-            let _ = kill_process_group(leader, Signal::KILL);
-        }
-    }
-}
-
-impl Drop for ProcessGroup {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
 /// Runs `command` and returns what it wrote to its standard output.
 async fn run(command: &str) -> Result<Vec<u8>, ProcessError> {
-    // Registered before the process can exit, so that its SIGCHLD is received.
-    let mut ended = signal(SignalKind::child())?;
-    let mut shell = Command::new("sh");
-    shell
-        .args(["-c", command])
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    for name in own_variables() {
-        shell.env_remove(name);
-    }
-    let mut child = shell.spawn()?;
-    let id = child.id().and_then(|id| i32::try_from(id).ok());
-    let leader = id.and_then(Pid::from_raw).ok_or(ProcessError::Ended)?;
-    // Variables are dropped in reverse order, so the group is killed before `child` is reaped.
-    let mut group = ProcessGroup(Some(leader));
-    let output = child.stdout.take().ok_or(ProcessError::Ended)?;
+    let mut shell = Shell::start(command, own_variables())?;
+    let output = shell.output().ok_or(ProcessError::Ended)?;
     let read = async {
         let mut bytes = Vec::new();
         let mut bounded = output.take(MAX_OUTPUT + 1);
@@ -156,26 +117,14 @@ async fn run(command: &str) -> Result<Vec<u8>, ProcessError> {
             Ok(_) | Err(_) => Err(ProcessError::TooLong),
         }
     };
-    let end = async {
-        loop {
-            // Do not reap the leader yet, so that its process ID still identifies the group.
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-            if let Some(status) = waitid(WaitId::Pid(leader), options).map_err(io::Error::from)? {
-                // Children of the process may keep the output open.
-                group.kill();
-                return Ok::<_, ProcessError>(status);
-            }
-            ended.recv().await;
-        }
-    };
-    let (bytes, status) = tokio::try_join!(read, end)?;
-    let _ = child.wait().await;
-    succeeded(&status)?;
+    let exited = async { Ok::<_, ProcessError>(shell.exited().await?) };
+    let (bytes, status) = tokio::try_join!(read, exited)?;
+    succeeded(status)?;
     Ok(bytes)
 }
 
-fn succeeded(status: &WaitIdStatus) -> Result<(), ProcessError> {
-    match (status.exit_status(), status.terminating_signal()) {
+fn succeeded(status: ExitStatus) -> Result<(), ProcessError> {
+    match (status.code(), termination_signal(status)) {
         (Some(0), _) => Ok(()),
         (Some(code), _) => Err(ProcessError::Exited(code)),
         (None, Some(signal)) => Err(ProcessError::Killed(signal)),
@@ -314,11 +263,13 @@ mod tests {
         );
     }
 
+    #[cfg(unix)]
     fn is_alive(pid: &str) -> bool {
         // A zombie has no command line.
         std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
     }
 
+    #[cfg(unix)]
     /// Waits until a condition outside this process holds, for at most 20 s.
     async fn until(what: &str, mut happened: impl FnMut() -> bool) {
         let started = tokio::time::Instant::now();
@@ -328,6 +279,7 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
     #[tokio::test]
     async fn cancelled_process_is_killed_with_its_children() {
         let directory = tempfile::tempdir().unwrap();
@@ -348,6 +300,7 @@ mod tests {
         .await;
     }
 
+    #[cfg(unix)]
     #[tokio::test]
     async fn output_is_bounded_and_does_not_wait_for_children() {
         let endless = run("yes").await;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustix::termios::tcgetwinsize;
+use terminal_size::terminal_size_of;
 
 /// What begins a command to paste, which is not wrapped: a pasted line break would end it.
 const COMMANDS: [&str; 3] = [": countersign ", ": aws ", ": sudo "];
@@ -11,8 +11,8 @@ const MIN_WIDTH: usize = 20;
 
 /// Returns the columns of the terminal behind standard error; `None` if it is none.
 pub(super) fn columns() -> Option<usize> {
-    let size = tcgetwinsize(io::stderr()).ok()?;
-    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    let (width, _) = terminal_size_of(io::stderr())?;
+    Some(usize::from(width.0))
 }
 
 /// Returns lines of at most `width` characters, as far as there are spaces to wrap at. A command at the end is
