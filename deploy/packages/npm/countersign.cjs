@@ -8,7 +8,8 @@ const { constants } = require('node:os');
 const platform = `${process.platform}-${process.arch}`;
 let program;
 try {
-  program = require.resolve(`@countersign/${platform}/bin/countersign`);
+  const file = process.platform === 'win32' ? 'countersign.exe' : 'countersign';
+  program = require.resolve(`@countersign/${platform}/bin/${file}`);
 } catch {
   const known = Object.keys(require('../package.json').optionalDependencies).map((name) => name.split('/')[1]);
   console.error(
