@@ -45,6 +45,7 @@ mod error_codes;
 mod errors;
 mod exactly_once;
 mod exactness;
+mod examples;
 mod explain;
 #[cfg(target_os = "linux")]
 mod faults;
