@@ -81,6 +81,26 @@ fn pings_are_answered_at_any_time_with_their_payload() {
     check_ready(&format!(". closing\n{pings}"));
 }
 
+/// Spring's `WebSocketGraphQlClient` writes every member, also those that are null.
+#[test]
+fn members_that_are_null_count_as_missing() {
+    check(
+        r#"
+        > {"id":null,"type":"connection_init","payload":{}}
+        ! init
+        . accept
+        < {"type":"connection_ack"}
+        > {"id":"1","type":"subscribe","payload":{"query":"subscription { a }"}}
+        ! start 1 subscription {"query":"subscription { a }","variables":{}}
+        > {"id":null,"type":"pong","payload":null}
+        > {"id":null,"type":"ping","payload":null}
+        < {"type":"pong"}
+        > {"id":"1","type":"complete","payload":null}
+        ! stop 1
+        "#,
+    );
+}
+
 #[test]
 fn a_second_init_closes_4429() {
     let close = "! close 4429 Too many initialisation requests";
