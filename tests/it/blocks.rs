@@ -47,6 +47,8 @@ enum Kind {
     Json,
     /// The syntax of JavaScript.
     Script,
+    /// The syntax of Go, of a part of a program; its page is marked † in the list of clients.
+    Go,
     /// A part of a program whose toolchain the tests do not have; its page is marked † in the list of clients.
     Excerpt,
     /// Not read by a program: output, a picture, a difference.
@@ -176,9 +178,11 @@ impl Block {
             "yaml" => Ok(Kind::Yaml),
             "json" => Ok(Kind::Json),
             "js" => Ok(Kind::Script),
-            "go" | "csharp" | "kotlin" | "swift" if pages[&self.page].contains(" †\n") => {
-                Ok(Kind::Excerpt)
+            "go" | "csharp" | "kotlin" | "swift" if !pages[&self.page].contains(" †\n") => {
+                Err("a part of a program, on a page without †")
             }
+            "go" => Ok(Kind::Go),
+            "csharp" | "kotlin" | "swift" => Ok(Kind::Excerpt),
             "text" | "diff" => Ok(Kind::Text),
             _ => Err("no test reads blocks of this language here"),
         }
@@ -485,6 +489,15 @@ fn every_configuration_is_valid() {
             .unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}: {errors}", block.place());
+    }
+    for block in of_kind(Kind::Go) {
+        let text = fs::File::open(scratch.file("page.go", &block.text)).unwrap();
+        let output = Command::new("gofmt").arg("-e").stdin(text).output();
+        let output = output.expect("no gofmt: run tests/run");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {errors}", block.place());
+        let formatted = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(formatted, block.text, "{}", block.place());
     }
 }
 

@@ -20,7 +20,7 @@ const RUST: &str = include_str!("recipes/rust.rs");
 const ADDRESS: &str = "127.0.0.1:4100";
 
 /// The recipes that the pages must have, and whether each has a subscription.
-const RECIPES: [(&str, bool); 13] = [
+const RECIPES: [(&str, bool); 14] = [
     ("amplify", true),
     ("apollo", true),
     ("curl", true),
@@ -29,6 +29,7 @@ const RECIPES: [(&str, bool); 13] = [
     ("graphql-request", false),
     ("graphql-sse", true),
     ("graphql-ws", true),
+    ("java", true),
     ("relay", true),
     ("rust", true),
     ("sgqlc", true),
@@ -126,7 +127,10 @@ fn every_recipe_names_its_file_and_the_pinned_versions() {
         let is_in = |pin: &&str| spellings.iter().any(|text| pin.contains(text));
         pins.iter().any(is_in)
     };
-    for (name, recipe) in recipes().iter().filter(|(name, _)| *name != "curl") {
+    let mut recipes = recipes();
+    // They need no package.
+    recipes.retain(|name, _| !["curl", "java"].contains(&name.as_str()));
+    for (name, recipe) in &recipes {
         let words: Vec<&str> = recipe.title.split([' ', '(', ')']).collect();
         let has_pin = words.windows(2).any(|pair| is_pinned(pair[0], pair[1]));
         assert!(has_pin, "{}: no such pin", recipe.title);
@@ -199,6 +203,7 @@ async fn every_recipe_prints_the_documented_output() {
         let interpreters = match recipe.language.as_str() {
             "js" => nodes.clone(),
             "python" => vec![python(name)],
+            "java" => vec![PathBuf::from("java")],
             "sh" => vec![PathBuf::from("bash")],
             "rust" => vec![PathBuf::new()],
             other => panic!("{name}: no interpreter for {other}"),
