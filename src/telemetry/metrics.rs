@@ -141,15 +141,16 @@ metrics! {
         requests: Family<RequestLabels, Counter> =
             "Completed requests, and operations of sockets and streams";
         request_duration_seconds: Family<OperationLabels, Histogram> =
-            "Time from the head of a request to the end of its response", slow;
+            "Time from the head of a request to the end of its response; subscriptions and tunnels are not counted", slow;
         refusals: Family<RuleLabel, Counter> =
             "Requests that were rejected and never sent, by the code of the rule";
         client_connections: Gauge = "Open client connections";
-        client_connections_limit: Gauge = "Maximum number of client connections";
+        client_connections_limit: Gauge =
+            "Maximum number of client connections: limits.connections, or what the limit of open files allows";
         client_connections_accepted: Counter = "Accepted client connections";
         client_tls_handshakes: Family<OutcomeLabel, Counter> = "TLS handshakes with clients";
         sessions: Family<DialectLabel, Gauge> = "Open client sockets and streams";
-        upstream_dials: Family<RouteOutcomeLabels, Counter> = "Dialled upstream connections";
+        upstream_dials: Family<RouteOutcomeLabels, Counter> = "Attempts to open an upstream connection";
         upstream_requests: Family<ReuseLabels, Counter> =
             "Requests, by whether their connection was new";
         upstream_tls_handshakes: Family<HandshakeLabels, Counter> = "TLS handshakes with upstream";
@@ -161,11 +162,11 @@ metrics! {
             "Remaining validity of the credentials: 0 if none are held or AWS rejects them, +Inf if they do not expire";
         credentials_refreshes: Family<IdentityOutcomeLabels, Counter> = "Loads of credentials";
         credentials_forced_loads: Family<IdentityLabel, Counter> =
-            "Loads of credentials because AWS had rejected them";
+            "Loads of credentials because AWS had rejected them, or because they had expired by AWS's clock";
         upstream_replays: Family<ReplayLabels, Counter> =
             "Requests that were signed and sent again, by the reason";
         task_panics: Family<TaskLabel, Counter> =
-            "Panics, which are bugs of countersign, by the task that they ended";
+            "Panics, which are bugs of countersign, by the task that they ended; the log has their locations";
         draining: Gauge = "Whether the process is draining";
         ready: Gauge = "Whether /readyz answers 200";
         memory_limit_bytes: Gauge = "Memory limit; 0 without a limit";
@@ -174,7 +175,7 @@ metrics! {
         build_info: Family<BuildLabels, Gauge> = "Always 1";
     }
     each route {
-        signing_duration_seconds: Histogram = "Credentials and signature", quick;
+        signing_duration_seconds: Histogram = "Time to sign a request, including the wait for credentials", quick;
         upstream_connect_duration_seconds: Histogram =
             "Time for DNS, TCP, proxy and TLS, for requests that needed a new connection", slow;
         upstream_first_byte_duration_seconds: Histogram =

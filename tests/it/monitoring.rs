@@ -3,6 +3,7 @@
 
 mod faults;
 mod names;
+mod page;
 mod prometheus;
 mod watched;
 
@@ -27,8 +28,6 @@ use crate::support::{Daemon, JSON, PATIENCE, Running, Scratch, Socket, get, post
 const ALERTS: &str = include_str!("../../deploy/monitoring/alerts.yaml");
 const DASHBOARD: &str = include_str!("../../deploy/monitoring/dashboard.json");
 const RUNBOOK: &str = include_str!("../../deploy/monitoring/README.md");
-/// The page that lists the metrics.
-const METRICS: &str = include_str!("../../docs/operate/metrics.md");
 
 /// Labels that Prometheus adds to every target.
 const TARGET_LABELS: [&str; 2] = ["instance", "job"];
@@ -93,20 +92,8 @@ async fn dashboard_and_alerts_name_what_is_exposed() {
             wrong.push(format!("{place}: no metric has the label {label}"));
         }
     }
-    let table = documented();
-    let has: BTreeMap<&String, (String, BTreeSet<String>)> = exposed
-        .iter()
-        .map(|(name, family)| (name, (family.kind.clone(), family.labels.clone())))
-        .collect();
-    for name in exposed.keys().chain(table.keys()).collect::<BTreeSet<_>>() {
-        let (on_page, in_metrics) = (table.get(name), has.get(name));
-        if on_page != in_metrics {
-            wrong.push(format!(
-                "{name}: the page has {on_page:?}, /metrics {in_metrics:?}"
-            ));
-        }
-    }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    page::check(&exposed);
     drop(sockets);
     watched.stop().await;
 }
@@ -213,6 +200,7 @@ fn expressions() -> Vec<(String, String)> {
         }
     });
     assert!(all.len() > alerts + 40, "{} expressions", all.len());
+    all.extend(page::queries().map(|query| (page::EXPLAINED_PAGE.to_owned(), query.to_owned())));
     all
 }
 
@@ -273,23 +261,6 @@ fn text(rule: &Yaml, key: &str) -> String {
     text.unwrap_or_else(|| panic!("no {key} in {rule:?}"))
         .trim()
         .to_owned()
-}
-
-/// The page's table of metrics: type and labels by name.
-fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
-    let rows = METRICS.lines().filter(|line| line.starts_with("| `"));
-    rows.map(|row| {
-        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        let ["", name, kind, labels, _meaning, ""] = cells[..] else {
-            panic!("{row}");
-        };
-        let labels = labels
-            .split(", ")
-            .map(|label| label.trim_matches('`').to_owned());
-        let labels = labels.filter(|label| !label.is_empty()).collect();
-        (name.trim_matches('`').to_owned(), (kind.to_owned(), labels))
-    })
-    .collect()
 }
 
 // === promtool ===
