@@ -138,7 +138,7 @@ impl Admin {
             }
         };
         if let Err(error) = served {
-            debug!(%error, "admin connection failed");
+            debug!(exception.message = %error, "admin connection failed");
         }
     }
 
@@ -314,7 +314,7 @@ fn scrape(accept: Option<&HeaderValue>) -> Response<Full<Bytes>> {
     match metrics::encode(format) {
         Ok(text) => respond_with(StatusCode::OK, format.media_type(), text),
         Err(error) => {
-            warn!(error = error.to_string(), "metrics not encoded");
+            warn!(exception.message = error.to_string(), "metrics not encoded");
             plain_text(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the metrics cannot be written",

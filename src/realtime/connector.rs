@@ -71,7 +71,7 @@ impl RealtimeConnector {
         let opened = self.open_socket(realtime, &authorization).await;
         opened.map_err(|error| {
             warn!(
-                error = error_chain(&error),
+                exception.message = error_chain(&error),
                 "cannot open a realtime connection"
             );
             let code = error.code();

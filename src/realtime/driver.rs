@@ -148,7 +148,7 @@ impl<R: Reports> Driver<R> {
                     let found = first.and_then(|error| connector.explanation(error, None));
                     let found = found.as_ref();
                     warn!(
-                        error = Failure::summary(&refused),
+                        exception.message = Failure::summary(&refused),
                         cause = found.map(|found| found.cause),
                         confidence = found.map(|found| found.confidence.as_str()),
                         identity = found.and_then(|found| found.identity.as_deref()),

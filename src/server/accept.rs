@@ -131,7 +131,7 @@ pub(crate) async fn accept<C, F>(
             }
             Err(error) => {
                 warn!(
-                    error = error.to_string(),
+                    exception.message = error.to_string(),
                     listener = kind,
                     "connection not accepted"
                 );

@@ -53,7 +53,7 @@ pub(super) fn connections(wanted: usize) -> usize {
         .saturating_mul(2)
         .saturating_add(OTHER_FILES);
     let files = allow_open_files(needed).unwrap_or_else(|(files, error)| {
-        debug!(%error, "limit of open files not raised");
+        debug!(exception.message = %error, "limit of open files not raised");
         files
     });
     let capacity = usize::try_from(files / 2).unwrap_or(usize::MAX).max(1);

@@ -85,7 +85,7 @@ impl Listener {
                     |local: SocketAddr| local.ip().is_loopback() && !is_loopback(peer);
                 if stream.local_addr().is_ok_and(is_misrouted) {
                     // With unusual routes, packets from other machines reach loopback addresses.
-                    warn!(client_address = %peer, "connection closed: it came from another machine to a loopback address");
+                    warn!(client.address = %peer.ip(), client.port = peer.port(), "connection closed: it came from another machine to a loopback address");
                     return Ok(None);
                 }
                 Ok(Some(Accepted::Tcp(stream)))

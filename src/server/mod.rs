@@ -44,7 +44,6 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
-use tracing::field::display;
 use tracing::{debug, warn};
 
 use accept::{ConnectionSlots, Slot, accept};
@@ -180,10 +179,12 @@ impl Server {
                 Err(OpenError::Evicted) => match self.connections.spare() {
                     Some(spare) => slot = spare,
                     None => {
-                        return debug!(error = %OpenError::Evicted, "client connection not opened");
+                        return debug!(exception.message = %OpenError::Evicted, "client connection not opened");
                     }
                 },
-                Err(error) => return debug!(%error, "client connection not opened"),
+                Err(error) => {
+                    return debug!(exception.message = %error, "client connection not opened");
+                }
             }
         }
         if slot.is_spare {
@@ -231,13 +232,14 @@ impl Server {
             Ok(opened) => opened,
             // Nobody else shows the user why the client reports a broken connection.
             Err(error @ (OpenError::NotConfigured | OpenError::Protocol)) => {
-                let client_address = peer.map(display);
                 return warn!(
-                    error = error.to_string(),
-                    client_address, "client connection not opened"
+                    exception.message = error.to_string(),
+                    client.address = peer.map(|peer| display(peer.ip())),
+                    client.port = peer.map(|peer| peer.port()),
+                    "client connection not opened"
                 );
             }
-            Err(error) => return debug!(%error, "client connection not opened"),
+            Err(error) => return debug!(exception.message = %error, "client connection not opened"),
         };
         match opened {
             Opened::Plain(stream) => {
@@ -358,7 +360,7 @@ impl Server {
             connection = prepared.with_upgrades();
         };
         if let Err(error) = ended {
-            debug!(%error, "client connection failed");
+            debug!(exception.message = %error, "client connection failed");
         }
     }
 

@@ -222,7 +222,7 @@ fn reload(config: &TlsConfig, settings: &mut Arc<ServerConfig>) -> Reload {
         }
         Err(error) => {
             warn!(
-                error = error_chain(&error),
+                exception.message = error_chain(&error),
                 "certificate not reloaded; the previous one stays in use"
             );
             if matches!(error, TlsError::Read { .. }) {

@@ -111,7 +111,7 @@ async fn relay(tunnel: Tunnel, shutdown: Shutdown, record: &mut Record) -> io::R
         return Ok(());
     };
     let (client, upstream) = opened.map_err(|error| {
-        debug!(%error, "opening tunnel failed");
+        debug!(exception.message = %error, "opening tunnel failed");
         io::Error::other(error)
     })?;
     let (client_read, client_write) = split(TokioIo::new(client));

@@ -239,7 +239,7 @@ impl Session {
             self.dialect.close(Close::new(Close::TOO_BIG, reason));
             return Ok(());
         }
-        debug!(%error, "client socket failed");
+        debug!(exception.message = %error, "client socket failed");
         // Nothing can be read after an invalid frame, so the close waits for no operation.
         if let tungstenite::Error::Utf8(_) = error {
             let close = Close::new(Close::INVALID_DATA, "text is not UTF-8");

@@ -12,7 +12,7 @@ use super::log::{REQUEST_TARGET, STARTED_TARGET};
 use super::metrics::{GaugeGuard, OperationLabels, RequestLabels, RouteMetrics, Status, metrics};
 use super::record_code::RecordCode;
 use super::request_id::RequestId;
-use super::trace::{RequestAttributes, Trace};
+use super::trace::{RequestAttributes, Trace, graphql_type, http_method};
 use crate::inspector::{Capture, Facts, RejectionFacts};
 use countersign_protocol::error_code::{Code, Sent};
 
@@ -190,6 +190,16 @@ impl Record {
         }
     }
 
+    /// Returns what an operation that is not an HTTP request came over.
+    fn transport(&self) -> Option<&'static str> {
+        match self.method {
+            "WS" => Some("websocket"),
+            "STREAM" => Some("stream"),
+            "TUNNEL" => Some("tunnel"),
+            _ => None,
+        }
+    }
+
     /// Records that the client abandoned the request, or that a panic ended it. Nothing was sent unless
     /// the record contains something else.
     pub fn abandon(&mut self) {
@@ -230,6 +240,8 @@ impl Record {
         });
         let rejection = self.rejection.as_deref();
         let graphql_errors = self.graphql_errors.as_deref();
+        let graphql_type = graphql_type(self.operation);
+        let client = self.client_address;
         let is_warning = self.error.is_some() || rejection.is_some();
         let mut id = [0; RequestId::LENGTH];
         let id = self.id.text(&mut id);
@@ -238,18 +250,20 @@ impl Record {
             ($level:ident) => {
                 $level!(
                     target: REQUEST_TARGET,
-                    method = self.method,
                     route = self.route(),
-                    operation = self.operation,
-                    name = self.name,
+                    http.request.method = http_method(self.method),
+                    transport = self.transport(),
+                    graphql.operation.type = graphql_type,
+                    graphql.operation.name = self.name,
+                    operation = self.operation.filter(|_| graphql_type.is_none()),
                     token = self.token.as_deref(),
-                    status = self.status,
-                    code = self.code.as_ref().map(RecordCode::as_str),
+                    http.response.status_code = (self.status > 0).then_some(self.status),
+                    error.type = self.code.as_ref().map(RecordCode::as_str),
                     sent = self.code.as_ref().and(self.sent).map(Sent::as_str),
                     request_id = id,
-                    aws_request_id = self.aws_request_id,
-                    bytes_in = self.bytes_in,
-                    bytes_out = self.bytes_out,
+                    aws.request_id = self.aws_request_id,
+                    http.request.body.size = self.bytes_in,
+                    http.response.body.size = self.bytes_out,
                     events = self.events,
                     ended_by = self.ended_by.map(EndedBy::as_str),
                     signing_ms = millis(self.signing),
@@ -258,8 +272,9 @@ impl Record {
                     total_ms = millis(self.begun.elapsed()),
                     graphql_errors = graphql_errors.map(|errors| errors.count),
                     graphql_error = graphql_errors.map(|errors| errors.message.as_str()),
-                    client_address = self.client_address.map(display),
-                    error = self.error,
+                    client.address = client.map(|client| display(client.ip())),
+                    client.port = client.map(|client| client.port()),
+                    exception.message = self.error,
                     cause = self.cause,
                     confidence = rejection.map(|rejection| rejection.confidence.as_str()),
                     identity = rejection.and_then(|rejection| rejection.identity.as_deref()),
@@ -278,17 +293,22 @@ impl Record {
 
     /// Logs that a subscription has started.
     pub fn log_started(&self) {
+        let graphql_type = graphql_type(self.operation);
+        let client = self.client_address;
         let mut id = [0; RequestId::LENGTH];
         let id = self.id.text(&mut id);
         debug!(
             target: STARTED_TARGET,
-            method = self.method,
             route = self.route(),
-            operation = self.operation,
-            name = self.name,
+            http.request.method = http_method(self.method),
+            transport = self.transport(),
+            graphql.operation.type = graphql_type,
+            graphql.operation.name = self.name,
+            operation = self.operation.filter(|_| graphql_type.is_none()),
             token = self.token.as_deref(),
             request_id = id,
-            client_address = self.client_address.map(tracing::field::display),
+            client.address = client.map(|client| display(client.ip())),
+            client.port = client.map(|client| client.port()),
             "subscription started"
         );
     }

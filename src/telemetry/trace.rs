@@ -136,10 +136,10 @@ impl Trace {
         set(&span, "countersign.route", route);
         set(&span, "error.type", request.code.map(shown));
         let aws_request_id = request.aws_request_id.map(shown);
-        set(&span, "countersign.aws_request_id", aws_request_id);
+        set(&span, "aws.request_id", aws_request_id);
         let operation = request.operation;
-        if let Some("query" | "mutation" | "subscription") = operation {
-            set(&span, "graphql.operation.type", operation);
+        if let Some(kind) = graphql_type(operation) {
+            set(&span, "graphql.operation.type", Some(kind));
             set(&span, "graphql.operation.name", request.name);
         } else {
             set(&span, "countersign.operation", operation);
@@ -259,8 +259,13 @@ fn shown(text: &str) -> &str {
     }
 }
 
+/// Returns the operation if it is one of GraphQL, and not of AppSync Events or a batch.
+pub(super) fn graphql_type(operation: Option<&'static str>) -> Option<&'static str> {
+    operation.filter(|operation| matches!(*operation, "query" | "mutation" | "subscription"))
+}
+
 /// Returns the semantic conventions' name of a method, or `None` if it is not an HTTP method.
-fn http_method(name: &'static str) -> Option<&'static str> {
+pub(super) fn http_method(name: &'static str) -> Option<&'static str> {
     match name {
         "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS" => Some(name),
         "OTHER" => Some("_OTHER"),

@@ -203,7 +203,7 @@ impl Upstream {
         let gauge = &self.metrics().signing_clock_offset_seconds;
         gauge.set(seconds as f64);
         let code = code.map(Code::as_str);
-        info!(seconds, code, "clock corrected for signatures");
+        info!(seconds, error.type = code, "clock corrected for signatures");
     }
 
     fn cause(&self, rejection: &Rejection, renewals: Renewals) -> Cause {

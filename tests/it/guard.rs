@@ -1166,7 +1166,11 @@ async fn the_log_line_of_a_refusal_has_the_address_of_the_client() {
     assert_eq!(answer.status, 403);
     let line = daemon.line("HOST_NOT_ALLOWED").await;
     assert!(
-        line.contains(&format!("client_address={client} ")),
+        line.contains(&format!(
+            "client.address={} client.port={} ",
+            client.ip(),
+            client.port()
+        )),
         "{line}"
     );
 }

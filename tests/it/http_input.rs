@@ -250,9 +250,18 @@ async fn heads_that_cannot_be_read_are_errors_like_all_others() {
                 (&json!(code), &json!("no")),
                 "{what}"
             );
-            let line = world.countersign.line(&format!("code=\"{code}\"")).await;
-            assert!(line.contains(&format!("status={status}")), "{what}: {line}");
-            assert!(line.contains("client_address=127.0.0.1:"), "{what}: {line}");
+            let line = world
+                .countersign
+                .line(&format!("error.type=\"{code}\""))
+                .await;
+            assert!(
+                line.contains(&format!("http.response.status_code={status}")),
+                "{what}: {line}"
+            );
+            assert!(
+                line.contains("client.address=127.0.0.1 client.port="),
+                "{what}: {line}"
+            );
         }
     }
     // The guard refuses some of them, before it is known whether their route may be used.
@@ -609,7 +618,7 @@ async fn check_http2(world: &mut Running<Daemon>, bytes: &[u8], what: &str) {
     );
     let text = String::from_utf8_lossy(&goaway[17..]);
     assert!(text.contains("use HTTP/1.1"), "{what}: {text}");
-    let line = world.countersign.line("code=\"HTTP_VERSION\"").await;
+    let line = world.countersign.line("error.type=\"HTTP_VERSION\"").await;
     assert!(
         line.contains("the client began HTTP/2: use HTTP/1.1"),
         "{what}: {line}"
@@ -656,7 +665,7 @@ async fn http2_is_answered_with_http_1_1_required() {
     let expected = [
         "WARN",
         "HTTP/2 (ALPN `h2`). It serves HTTP/1.1",
-        "client_address=127.",
+        "client.address=127.0.0.1 client.port=",
     ];
     assert!(expected.iter().all(|part| line.contains(part)), "{line}");
     // An upgrade to HTTP/2 is ignored, as HTTP allows.

@@ -284,7 +284,7 @@ async fn a_request_whose_client_disconnects_is_counted_as_cancelled() {
     within("the request", seen).await;
     drop(stream);
     let line = world.countersign.line("CANCELLED").await;
-    assert!(line.contains("operation=\"query\""), "{line}");
+    assert!(line.contains("graphql.operation.type=\"query\""), "{line}");
     assert!(line.contains("sent=\"maybe\""), "{line}");
     for step in ["signing_ms", "connect_ms", "first_byte_ms"] {
         // The first request also opened the connection.
@@ -319,7 +319,7 @@ async fn a_response_whose_client_disconnects_is_counted_as_cancelled() {
     assert!(begun.unwrap() > 0);
     drop(stream);
     let line = world.countersign.line("CANCELLED").await;
-    assert!(line.contains("status=200"), "{line}");
+    assert!(line.contains("http.response.status_code=200"), "{line}");
     assert!(line.contains("sent=\"yes\""), "{line}");
     // A complete response is a success.
     assert_eq!(world.query("{ large(bytes: 5000000) }").await.status, 200);

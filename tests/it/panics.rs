@@ -193,7 +193,10 @@ async fn a_panic_in_a_connection_ends_only_that_connection() {
     let open = count("client_connections");
     let known = panics("connection");
     // The request is logged after its response has been sent.
-    set(REQUEST, &["message=request", "status=200"]);
+    set(
+        REQUEST,
+        &["message=request", "http.response.status_code=200"],
+    );
     let mut stream = TcpStream::connect(world.addr).await.unwrap();
     let request = format!(
         "GET /graphql?query=%7Brooms%7Bid%7D%7D HTTP/1.1\r\nhost: {}\r\n\r\n",
@@ -290,7 +293,7 @@ async fn a_panic_in_a_socket_closes_it_with_1011_and_stops_its_subscriptions() {
     }
     world.subscriptions(3).await;
     let known = panics("socket");
-    set(REQUEST, &["operation=\"subscription\""]);
+    set(REQUEST, &["graphql.operation.type=\"subscription\""]);
     socket
         .send(json!({ "id": "one", "type": "complete" }))
         .await;
@@ -313,7 +316,7 @@ async fn a_panic_in_an_operation_becomes_its_error_and_the_socket_stays_open() {
     let world = World::builder().in_process().await;
     let mut socket = world.acked().await;
     let known = panics("operation");
-    set(REQUEST, &["operation=\"query\""]);
+    set(REQUEST, &["graphql.operation.type=\"query\""]);
     socket.subscribe("q", QUERY).await;
     let frame = socket.next_of("q").await;
     assert_eq!(frame["type"], "error", "{frame}");
@@ -344,7 +347,7 @@ async fn a_panic_in_a_stream_aborts_it_or_becomes_a_500_before_its_start() {
     let streamed = post(world.addr, "/graphql", &headers, &body);
     let broken = async {
         world.subscriptions(1).await;
-        set(REQUEST, &["operation=\"subscription\""]);
+        set(REQUEST, &["graphql.operation.type=\"subscription\""]);
         world.switch(json!({ "error_all": true }));
     };
     let (answer, ()) = tokio::join!(streamed, broken);
@@ -487,7 +490,7 @@ async fn a_panic_in_a_tunnel_ends_only_that_tunnel() {
     let other = Socket::dial(world.addr, "/ws", "any", &[]).await;
     let tunnel = Socket::dial(world.addr, "/ws", "any", &[]).await;
     let known = panics("tunnel");
-    set(REQUEST, &["method=\"TUNNEL\""]);
+    set(REQUEST, &["transport=\"tunnel\""]);
     drop(tunnel);
     one_more("tunnel", known).await;
     let open = async {

@@ -16,7 +16,7 @@ const DENIED: &str = "appsync:GraphQL on types/Query/fields/rooms";
 fn explained(log: &str) -> Vec<&str> {
     let lines = log.lines();
     lines
-        .filter(|line| line.contains(" request method=") && line.contains(" cause="))
+        .filter(|line| line.contains(" total_ms=") && line.contains(" cause="))
         .collect()
 }
 
@@ -163,7 +163,10 @@ async fn signatures_with_a_wrong_secret_are_explained_on_every_path() {
     assert_eq!(connects.len(), 1, "{log}");
     check_line(connects[0], &[cause, "confidence=\"possible\""]);
     let subscription = lines.iter().find(|line| !warned(line)).unwrap();
-    assert!(subscription.contains("code=\"UPSTREAM_REFUSED\""), "{log}");
+    assert!(
+        subscription.contains("error.type=\"UPSTREAM_REFUSED\""),
+        "{log}"
+    );
     assert!(subscription.contains(cause), "{log}");
     assert!(!log.contains("canary"), "{log}");
 }
@@ -235,8 +238,11 @@ async fn pages_of_firewalls_and_load_balancers_are_reported_as_what_they_are() {
         for line in lines {
             let cause = format!("cause=\"{cause}\"");
             let sent = format!("sent=\"{sent}\"");
-            let text = format!("error={message:?}");
-            check_line(line, &[&cause, &sent, &text, "code=\"UPSTREAM_NOT_JSON\""]);
+            let text = format!("exception.message={message:?}");
+            check_line(
+                line,
+                &[&cause, &sent, &text, "error.type=\"UPSTREAM_NOT_JSON\""],
+            );
         }
     }
 }
@@ -294,8 +300,8 @@ async fn a_field_denied_in_a_response_with_results_is_logged_and_the_response_is
     for line in lines {
         let parts = [
             "cause=\"not-authorized\"",
-            "status=200",
-            "code=\"ACCESS_DENIED\"",
+            "http.response.status_code=200",
+            "error.type=\"ACCESS_DENIED\"",
             DENIED,
             "countersign policy --region us-east-1",
         ];

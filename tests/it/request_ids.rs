@@ -54,7 +54,7 @@ async fn the_response_the_log_line_and_the_error_have_the_same_id() {
             let line = world.countersign.line("total_ms").await;
             assert_eq!(field(&line, "request_id"), id, "{line}");
             assert!(
-                field(&line, "client_address").starts_with("127.0.0.1:"),
+                field(&line, "client.address") == "127.0.0.1" && field(&line, "client.port") != "0",
                 "{line}"
             );
             let body: Value = answer.json();
@@ -101,13 +101,16 @@ async fn operations_on_a_socket_have_the_id_of_its_upgrade_or_one_each() {
             );
             socket.subscribe("s", SUBSCRIPTION).await;
             let error = socket.next_of("s").await;
-            let line = world.countersign.line("operation=\"subscription\"").await;
+            let line = world
+                .countersign
+                .line("graphql.operation.type=\"subscription\"")
+                .await;
             let id = error["payload"][0]["extensions"]["requestId"]
                 .as_str()
                 .unwrap();
             assert_eq!(field(&line, "request_id"), id, "{line}");
             assert!(
-                field(&line, "client_address").starts_with("127.0.0.1:"),
+                field(&line, "client.address") == "127.0.0.1" && field(&line, "client.port") != "0",
                 "{line}"
             );
             ids.push(id.to_owned());
@@ -143,11 +146,17 @@ async fn the_line_of_a_subscription_counts_its_events_and_says_what_ended_it() {
     socket
         .send(json!({ "id": "stopped", "type": "complete" }))
         .await;
-    let line = world.countersign.line("operation=\"subscription\"").await;
+    let line = world
+        .countersign
+        .line("graphql.operation.type=\"subscription\"")
+        .await;
     assert_eq!(field(&line, "events"), "3", "{line}");
     assert_eq!(field(&line, "ended_by"), "client", "{line}");
     world.countersign.signal("-TERM");
-    let line = world.countersign.line("operation=\"subscription\"").await;
+    let line = world
+        .countersign
+        .line("graphql.operation.type=\"subscription\"")
+        .await;
     assert_eq!(field(&line, "events"), "3", "{line}");
     assert_eq!(field(&line, "ended_by"), "shutdown", "{line}");
     assert_eq!(world.countersign.exited().await, 0);

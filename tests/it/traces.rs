@@ -232,7 +232,7 @@ fn has_failed(span: &Span) -> bool {
 fn check_attributes(span: &Span, expected: &[(&str, &str)]) {
     let mut found = attributes(&span.attributes);
     // The emulator generates the id.
-    if let Some(id) = found.remove("countersign.aws_request_id") {
+    if let Some(id) = found.remove("aws.request_id") {
         assert!(id.len() >= 8, "{id:?}");
     }
     let expected = expected.iter();
@@ -356,7 +356,7 @@ async fn spans_have_the_attributes_of_the_log_and_no_more() {
         ("http.route", "/graphql"),
     ];
     check_attributes(request, &of_query);
-    assert!(attributes(&request.attributes).contains_key("countersign.aws_request_id"));
+    assert!(attributes(&request.attributes).contains_key("aws.request_id"));
     assert_eq!(request.kind(), SpanKind::Server);
     let answered = [
         ("http.request.method", "POST"),

@@ -14,6 +14,34 @@ fn the_page_of_the_log_lists_every_field_of_a_request() {
     assert_eq!(logged, listed);
 }
 
+#[test]
+fn the_tables_of_renamed_fields_lead_to_fields() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let logged = logged(&read("src/telemetry/record.rs"));
+    for page in ["docs/operate/upgrades.md", "CHANGELOG.md"] {
+        let renamed = renamed(&read(page));
+        assert_eq!(renamed.len(), 10, "{page}: {renamed:?}");
+        for (earlier, now) in &renamed {
+            assert!(logged.contains(now), "{page}: {now}");
+            // A plain name remains for what the conventions do not name.
+            assert!(
+                earlier == "operation" || !logged.contains(earlier),
+                "{page}: {earlier}"
+            );
+        }
+    }
+}
+
+/// Returns the earlier name and the first new one in each row of the table.
+fn renamed(page: &str) -> Vec<(String, String)> {
+    let (_, rest) = page.split_once("| earlier field | now |\n").unwrap();
+    let rows = rest.lines().map_while(|line| line.trim().strip_prefix('|'));
+    let rows = rows.filter_map(|row| row.strip_prefix(" `")?.split_once("` | `"));
+    let first = |text: &str| text.split('`').next().unwrap().to_owned();
+    rows.map(|(earlier, now)| (earlier.to_owned(), first(now)))
+        .collect()
+}
+
 /// Returns the names in the macro call that writes the line.
 fn logged(source: &str) -> BTreeSet<String> {
     let (_, rest) = source.split_once("target: REQUEST_TARGET,").unwrap();

@@ -51,7 +51,12 @@ fn adopts() -> bool {
 async fn reap() {
     let mut ended = match signal(SignalKind::child()) {
         Ok(ended) => ended,
-        Err(error) => return warn!(error = error.to_string(), "orphans cannot be reaped"),
+        Err(error) => {
+            return warn!(
+                exception.message = error.to_string(),
+                "orphans cannot be reaped"
+            );
+        }
     };
     // The first scan also finds the processes that ended before.
     let mut scans: HashMap<Pid, u32> = HashMap::new();
@@ -65,7 +70,7 @@ async fn reap() {
                 let exited = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
                 match waitid(WaitId::Pid(pid), exited) {
                     Ok(_) => debug!(pid = pid.as_raw_nonzero(), "orphan reaped"),
-                    Err(error) => debug!(%error, "orphan not reaped"),
+                    Err(error) => debug!(exception.message = %error, "orphan not reaped"),
                 }
                 scans.remove(&pid);
             }

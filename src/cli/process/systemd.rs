@@ -158,7 +158,7 @@ async fn watch(period: Duration) {
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         warn!(
-            error = error.to_string(),
+            exception.message = error.to_string(),
             "systemd could not be notified (NOTIFY_SOCKET)"
         );
     }

@@ -207,7 +207,7 @@ fn the_denied_action_and_its_identity_are_read_from_the_text() {
 #[test]
 fn answers_and_log_lines_of_countersign_keep_their_cause() {
     let answer = r#"{"errors":[{"errorType":"UnauthorizedException","message":"Permission denied","extensions":{"code":"UnauthorizedException","sent":"no","cause":"not-authorized","confidence":"certain","hint":"Allow it.","denied":"appsync:GraphQL on types/Query/fields/rooms"}}]}"#;
-    let line = "2026-11-30T10:00:00Z  WARN request route=graphql status=401 code=\"UnauthorizedException\" \
+    let line = "2026-11-30T10:00:00Z  WARN request route=graphql http.response.status_code=401 error.type=\"UnauthorizedException\" \
                 cause=\"not-authorized\" confidence=\"certain\" \
                 denied=\"appsync:GraphQL on types/Query/fields/rooms\" fix=\"Allow it.\"";
     for own in [answer, line, &format!("INFO started\n{line}\n")] {

@@ -17,14 +17,14 @@ the usual GraphQL shape:
 On other routes the body is `{"message":"…","code":"…","sent":"…"}`. `sent` states whether AWS may have
 acted on the request: `no`, `maybe` or `yes`. A mutation that fails with `no` can be repeated.
 
-Log lines and the metric `countersign_requests_total` have the same codes. A code without an HTTP status
+Log lines (`error.type`) and the metric `countersign_requests_total` have the same codes. A code without an HTTP status
 appears on sockets and streams; one that has no `sent` either, only in the log and the metrics. AWS's own
 errors are passed on with their members; session tokens which they echo are masked. An error that rejects
 the request also has `extensions.cause`, one of the [causes](causes.md), `not-aws` if another server answered
 with a page, or `invalid-unicode` if a text in the body has half of a surrogate pair; `extensions.confidence` (`certain`, `likely`, `possible` or `unknown`); `extensions.hint`, what to do;
 and `extensions.denied`, the IAM action and resource that are not allowed. The log line of a rejection is a WARN
 and has the same `cause`, `confidence` and `denied`, the hint as `fix`, and `identity`, the ARN, if AWS names it.
-`error` is the text of other errors. A realtime connection that AppSync refuses is one WARN; the lines of its
+`exception.message` is the text of other errors. A realtime connection that AppSync refuses is one WARN; the lines of its
 subscriptions have the `cause` only.
 
 A response with results is passed on unchanged, byte by byte, also if AppSync denied one of its fields (`errorType`

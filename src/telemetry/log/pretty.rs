@@ -65,7 +65,7 @@ impl PrettyLines {
 fn other(fields: &mut LineFields, level: Level, style: Style) -> Entry {
     let message = fields.take("message").unwrap_or_default();
     let fix = fields.take("fix");
-    let error = fields.take("error");
+    let error = fields.take("exception.message");
     let (label, color) = match level {
         Level::ERROR => ("error: ", Color::Red),
         Level::WARN => ("warning: ", Color::Yellow),
@@ -144,7 +144,7 @@ mod tests {
                     "message",
                     "credentials not loaded. Run `aws configure` or `aws sso login`, or set AWS_ACCESS_KEY_ID",
                 ),
-                ("error", "no provider"),
+                ("exception.message", "no provider"),
             ],
             &[
                 "warning: credentials not loaded",
@@ -155,7 +155,7 @@ mod tests {
             Level::ERROR,
             &[
                 ("message", "it failed"),
-                ("error", "a\nb\u{1b}[2J"),
+                ("exception.message", "a\nb\u{1b}[2J"),
                 ("fix", "do it"),
             ],
             &["error: it failed: a\\nb\\u{1b}[2J", "do it"],

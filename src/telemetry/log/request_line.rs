@@ -182,7 +182,20 @@ impl Visit for Fields<'_> {
                 let result = write!(self.line, "{value:?}");
                 self.check(result);
             }
-            LineFormat::Json => self.push_json(&format!("{value:?}")),
+            LineFormat::Json => {
+                self.line.push('"');
+                let start = self.line.len();
+                let result = write!(self.line, "{value:?}");
+                self.check(result);
+                let text = self.line.get(start..).unwrap_or_default();
+                if text.bytes().all(is_plain) {
+                    self.line.push('"');
+                } else {
+                    let text = text.to_owned();
+                    self.line.truncate(start - 1);
+                    self.push_json(&text);
+                }
+            }
         }
     }
 }
@@ -367,19 +380,22 @@ mod tests {
             let address = std::net::SocketAddr::from(([127, 0, 0, 1], status));
             check(|| info!(
                 target: TARGET,
-                method = "POST",
                 text = text.as_deref(),
+                http.request.method = "POST",
                 name,
-                status,
-                bytes_in = count,
+                http.response.status_code = status,
+                error.type = text.as_deref(),
+                http.request.body.size = count,
                 total_ms = first,
                 "request"
             ));
             check(|| warn!(
                 target: TARGET,
-                cause = text,
+                cause = text.as_deref(),
                 second,
-                client_address = %address,
+                client.address = %address.ip(),
+                client.port = address.port(),
+                exception.message = ?name,
                 "request"
             ));
         }

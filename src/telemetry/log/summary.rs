@@ -1,26 +1,31 @@
 //! What the line of a request says to people.
 
+use std::net::{IpAddr, SocketAddr};
+
 use super::entry::{Entry, INDENT, LineFields, WIDTH};
 use super::style::{Color, Style};
 
 const SHUTDOWN: &str = ", ended by the shutdown";
+const CODE: &str = "error.type";
+const ERROR: &str = "exception.message";
+const STATUS: &str = "http.response.status_code";
+const TRANSPORT: &str = "transport";
 
 /// Returns the entry of a request or operation, or `None` if another line says the same: a stream has a line
 /// of its own beside that of its request, and the operations of a batch have theirs.
 pub(super) fn request(fields: &LineFields, style: Style, shows_routes: bool) -> Option<Entry> {
-    let method = fields.get("method").unwrap_or_default();
-    let operation = fields.get("operation").unwrap_or_default();
+    let operation = operation(fields).unwrap_or_default();
     let is_live = matches!(operation, "subscription" | "subscribe");
-    let is_over_http = !matches!(method, "WS" | "STREAM" | "TUNNEL");
-    let has_failed = ["code", "error", "cause"]
+    let is_over_http = fields.get(TRANSPORT).is_none();
+    let has_failed = [CODE, ERROR, "cause"]
         .iter()
         .any(|name| fields.get(name).is_some());
-    let is_repeated = match method {
-        "STREAM" => !is_live,
+    let is_repeated = match fields.get(TRANSPORT) {
+        Some("stream") => !is_live,
         _ => is_over_http && (is_live || operation == "batch"),
     };
     // A stream that the shutdown ends has failed for its client, and not for people.
-    let is_shutdown = fields.get("code") == Some("SHUTTING_DOWN") && fields.get("error").is_none();
+    let is_shutdown = fields.get(CODE) == Some("SHUTTING_DOWN") && fields.get(ERROR).is_none();
     if is_repeated && (!has_failed || is_shutdown) {
         return None;
     }
@@ -33,7 +38,7 @@ pub(super) fn request(fields: &LineFields, style: Style, shows_routes: bool) -> 
     let took = duration(time.unwrap_or_default());
     let mut head = subject(fields, shows_routes);
     let mut details = Vec::new();
-    if fields.get("status") == Some("101") && is_over_http && !has_failed {
+    if fields.get(STATUS) == Some("101") && is_over_http && !has_failed {
         return Some(Entry {
             head: format!("{head} opened"),
             details,
@@ -75,29 +80,27 @@ pub(super) fn started(fields: &LineFields, shows_routes: bool) -> Entry {
 
 /// Returns `query ListRooms`, `GET orders` or `WebSocket`.
 fn subject(fields: &LineFields, shows_routes: bool) -> String {
-    let method = fields.get("method").unwrap_or_default();
+    let operation = operation(fields);
+    let method = fields.get("http.request.method").unwrap_or_default();
     let route = fields.get("route");
-    let name = fields.get("name");
-    let (noun, shown_route) = match (fields.get("operation"), method) {
+    let name = fields.get("graphql.operation.name");
+    let (noun, shown_route) = match (operation, method) {
         (Some(operation), _) => (operation, route.filter(|_| shows_routes)),
-        (None, "TUNNEL") => ("tunnel", route),
-        (None, "GET") if fields.get("status") == Some("101") => ("WebSocket", route),
+        _ if fields.get(TRANSPORT) == Some("tunnel") => ("tunnel", route),
+        (None, "GET") if fields.get(STATUS) == Some("101") => ("WebSocket", route),
         (None, method) => (method, route),
     };
     let mut words = vec![noun];
     words.extend(name);
     let subject = words.join(" ");
     let subject = match shown_route {
-        Some(route) if fields.get("operation").is_some() => format!("{subject} ({route})"),
+        Some(route) if operation.is_some() => format!("{subject} ({route})"),
         Some(route) => format!("{subject} {route}"),
         None => subject,
     };
     let token = fields.get("token");
-    let client = fields.get("client_address").filter(|address| {
-        let address: Result<std::net::SocketAddr, _> = address.parse();
-        address.is_ok_and(|address| !address.ip().to_canonical().is_loopback())
-    });
-    let of = [token, client].into_iter().flatten();
+    let client = client(fields).map(|client| client.to_string());
+    let of = [token, client.as_deref()].into_iter().flatten();
     let of: Vec<&str> = of.collect();
     if of.is_empty() {
         subject
@@ -106,10 +109,24 @@ fn subject(fields: &LineFields, shows_routes: bool) -> String {
     }
 }
 
+/// Returns the kind of the operation.
+fn operation(fields: &LineFields) -> Option<&str> {
+    let graphql = fields.get("graphql.operation.type");
+    graphql.or_else(|| fields.get("operation"))
+}
+
+/// Returns the address of a client on another machine.
+fn client(fields: &LineFields) -> Option<SocketAddr> {
+    let address: IpAddr = fields.get("client.address")?.parse().ok()?;
+    let port = fields.get("client.port")?.parse().ok()?;
+    let is_remote = !address.to_canonical().is_loopback();
+    is_remote.then(|| SocketAddr::new(address, port))
+}
+
 /// Returns the status and the code of an error.
 fn outcome(fields: &LineFields, style: Style) -> String {
-    let status = fields.get("status").filter(|status| *status != "0");
-    let code = fields.get("code");
+    let status = fields.get(STATUS);
+    let code = fields.get(CODE);
     let color = match (status.and_then(|status| status.chars().next()), code) {
         (Some('5'), _) => Color::Red,
         (Some('4'), _) | (_, Some(_)) => Color::Yellow,
@@ -140,7 +157,7 @@ fn ended(fields: &LineFields, took: &str) -> String {
         Some("client") => ", ended by the client",
         Some("shutdown") => SHUTDOWN,
         Some(_) => ", ended by AWS",
-        None if fields.get("code") == Some("SHUTTING_DOWN") => SHUTDOWN,
+        None if fields.get(CODE) == Some("SHUTTING_DOWN") => SHUTDOWN,
         None => "",
     };
     format!("{events}{took}{by}")
@@ -148,7 +165,7 @@ fn ended(fields: &LineFields, took: &str) -> String {
 
 /// Returns what went wrong.
 fn why(fields: &LineFields) -> Vec<String> {
-    let mut lines: Vec<String> = fields.get("error").map(str::to_owned).into_iter().collect();
+    let mut lines: Vec<String> = fields.get(ERROR).map(str::to_owned).into_iter().collect();
     if let Some(cause) = fields.get("cause") {
         let likely = match fields.get("confidence") {
             None | Some("certain" | "") => String::new(),
@@ -205,27 +222,30 @@ mod tests {
     #[test]
     fn an_operation_is_one_line() {
         let http = [
-            ("method", "POST"),
+            ("http.request.method", "POST"),
             ("route", "graphql"),
             ("total_ms", "2.76"),
         ];
         let with = |more: &[(&'static str, &'static str)]| [&http[..], more].concat();
         check(
             &with(&[
-                ("operation", "query"),
-                ("name", "ListRooms"),
-                ("status", "200"),
+                ("graphql.operation.type", "query"),
+                ("graphql.operation.name", "ListRooms"),
+                ("http.response.status_code", "200"),
             ]),
             &["query ListRooms  200  2.8 ms"],
         );
         check(
-            &with(&[("status", "404"), ("code", "NO_ROUTE")]),
+            &with(&[
+                ("http.response.status_code", "404"),
+                ("error.type", "NO_ROUTE"),
+            ]),
             &["POST graphql  404 NO_ROUTE  2.8 ms"],
         );
         check(
             &with(&[
-                ("operation", "query"),
-                ("status", "200"),
+                ("graphql.operation.type", "query"),
+                ("http.response.status_code", "200"),
                 ("graphql_errors", "1"),
                 ("graphql_error", "Unknown field \"romms\""),
             ]),
@@ -236,8 +256,8 @@ mod tests {
             &[
                 &http[..],
                 &[
-                    ("operation", "mutation"),
-                    ("status", "200"),
+                    ("graphql.operation.type", "mutation"),
+                    ("http.response.status_code", "200"),
                     ("graphql_errors", "2"),
                     ("graphql_error", &long),
                 ],
@@ -247,15 +267,16 @@ mod tests {
         );
         check(
             &with(&[
-                ("operation", "query"),
-                ("status", "403"),
-                ("code", "ACCESS_DENIED"),
+                ("graphql.operation.type", "query"),
+                ("http.response.status_code", "403"),
+                ("error.type", "ACCESS_DENIED"),
                 ("cause", "not-authorized"),
                 ("confidence", "likely"),
                 ("identity", "arn:a"),
                 ("denied", "appsync:GraphQL on arn:b"),
                 ("fix", "Allow it"),
-                ("client_address", "10.0.0.7:50000"),
+                ("client.address", "10.0.0.7"),
+                ("client.port", "50000"),
             ]),
             &[
                 "query from 10.0.0.7:50000  403 ACCESS_DENIED  2.8 ms",
@@ -265,18 +286,19 @@ mod tests {
         );
         check(
             &with(&[
-                ("operation", "query"),
-                ("name", "a\u{1b}[31m\n"),
-                ("status", "200"),
+                ("graphql.operation.type", "query"),
+                ("graphql.operation.name", "a\u{1b}[31m\n"),
+                ("http.response.status_code", "200"),
             ]),
             &["query a\\u{1b}[31m\\n  200  2.8 ms"],
         );
         check(
             &[
-                ("method", "GET"),
+                ("http.request.method", "GET"),
                 ("route", "graphql"),
-                ("status", "101"),
-                ("client_address", "[::1]:5"),
+                ("http.response.status_code", "101"),
+                ("client.address", "::1"),
+                ("client.port", "5"),
             ],
             &["WebSocket graphql opened"],
         );
@@ -285,10 +307,9 @@ mod tests {
     #[test]
     fn a_subscription_is_one_line_at_its_end() {
         let live = [
-            ("method", "WS"),
-            ("operation", "subscription"),
-            ("name", "OnMessage"),
-            ("status", "0"),
+            ("transport", "websocket"),
+            ("graphql.operation.type", "subscription"),
+            ("graphql.operation.name", "OnMessage"),
             ("total_ms", "36020.1"),
         ];
         check(
@@ -296,37 +317,45 @@ mod tests {
             &["subscription OnMessage  3 events, 36 s, ended by the client"],
         );
         check(
-            &[&live[..], &[("events", "1"), ("code", "SUBSCRIPTION_LOST")]].concat(),
+            &[
+                &live[..],
+                &[("events", "1"), ("error.type", "SUBSCRIPTION_LOST")],
+            ]
+            .concat(),
             &["subscription OnMessage  SUBSCRIPTION_LOST  1 event, 36 s"],
         );
         check(
-            &[&live[..], &[("events", "1"), ("code", "SHUTTING_DOWN")]].concat(),
+            &[
+                &live[..],
+                &[("events", "1"), ("error.type", "SHUTTING_DOWN")],
+            ]
+            .concat(),
             &["subscription OnMessage  1 event, 36 s, ended by the shutdown"],
         );
         // Its stream has a line of its own.
         let of_request = [
-            ("method", "POST"),
-            ("operation", "subscription"),
-            ("status", "200"),
+            ("http.request.method", "POST"),
+            ("graphql.operation.type", "subscription"),
+            ("http.response.status_code", "200"),
         ];
         check(&of_request, &[]);
         check(
-            &[&of_request[..], &[("code", "SHUTTING_DOWN")]].concat(),
+            &[&of_request[..], &[("error.type", "SHUTTING_DOWN")]].concat(),
             &[],
         );
         check(
             &[
-                ("method", "STREAM"),
-                ("operation", "query"),
-                ("status", "200"),
+                ("transport", "stream"),
+                ("graphql.operation.type", "query"),
+                ("http.response.status_code", "200"),
             ],
             &[],
         );
         check(
             &[
-                ("method", "POST"),
+                ("http.request.method", "POST"),
                 ("operation", "batch"),
-                ("status", "200"),
+                ("http.response.status_code", "200"),
             ],
             &[],
         );

@@ -115,7 +115,7 @@ pub async fn panics() -> Seen {
     let mut socket = open(world.addr, "/graphql").await.unwrap();
     world.subscriptions(2).await;
     let known = panics::panics("socket");
-    panics::set(REQUEST, &["operation=\"subscription\""]);
+    panics::set(REQUEST, &["graphql.operation.type=\"subscription\""]);
     socket.send(&json!({ "id": "1", "type": "complete" })).await;
     outcomes.push(socket.end().await);
     panics::one_more("socket", known).await;
