@@ -76,7 +76,7 @@ pub(super) async fn accept_upgrade(
                     let upgraded = TokioIo::new(upgraded);
                     socket::drive(&connection, upgraded, protocol, result).await;
                 }
-                Err(error) => tracing::debug!(%error, "upgrade failed"),
+                Err(error) => tracing::debug!(exception.message = %error, "upgrade failed"),
             }
         };
         shutdown.run_until_cancelled(drive).await;

@@ -315,7 +315,7 @@ impl Hub {
                     "event dropped: larger than AppSync's limit"
                 );
             }
-            Err(error) => tracing::warn!(%error, "event not delivered"),
+            Err(error) => tracing::warn!(exception.message = %error, "event not delivered"),
         }
     }
 

@@ -67,7 +67,7 @@ pub(super) async fn serve_control(services: Arc<Services>, listener: TcpListener
                 .header_read_timeout(HEADER_TIMEOUT)
                 .serve_connection(TokioIo::new(stream), service);
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "control connection ended");
+                tracing::debug!(exception.message = %error, "control connection ended");
             }
         })
     })
@@ -85,7 +85,7 @@ where
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::warn!(%error, "accept failed");
+                    tracing::warn!(exception.message = %error, "accept failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -111,14 +111,18 @@ where
 async fn serve_tls(services: Arc<Services>, stream: TcpStream, acceptor: TlsAcceptor) {
     let mut stream = match tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
+        Ok(Err(error)) => {
+            return tracing::debug!(exception.message = %error, "TLS handshake failed");
+        }
         Err(_) => return tracing::debug!("TLS handshake timed out"),
     };
     let sni: Option<Arc<str>> = stream.get_ref().1.server_name().map(Arc::from);
     // HTTP/1.1 requests to the gateway are read without hyper.
     let read = match gateway::read_first_head(&mut stream).await {
         Ok(read) => read,
-        Err(error) => return tracing::debug!(%error, "connection ended without a request"),
+        Err(error) => {
+            return tracing::debug!(exception.message = %error, "connection ended without a request");
+        }
     };
     if services.gateway.is_for_gateway(&read) {
         return gateway::serve(&services.gateway, stream, read).await;
@@ -139,7 +143,7 @@ async fn serve_tls(services: Arc<Services>, stream: TcpStream, acceptor: TlsAcce
     builder.http2().timer(TokioTimer::new());
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     if let Err(error) = connection.await {
-        tracing::debug!(%error, "connection ended");
+        tracing::debug!(exception.message = %error, "connection ended");
     }
 }
 

@@ -63,7 +63,9 @@ pub(super) async fn drive<S>(
     {
         None => tracing::debug!("realtime connection dropped"),
         Some(Ok(())) => tracing::debug!("realtime connection closed"),
-        Some(Err(error)) => tracing::debug!(%error, "realtime connection failed"),
+        Some(Err(error)) => {
+            tracing::debug!(exception.message = %error, "realtime connection failed")
+        }
     }
 }
 

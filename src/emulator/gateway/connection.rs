@@ -43,7 +43,7 @@ where
         buffer: read,
     };
     if let Err(error) = run(gateway, connection).await {
-        tracing::debug!(%error, "gateway connection ended");
+        tracing::debug!(exception.message = %error, "gateway connection ended");
     }
 }
 

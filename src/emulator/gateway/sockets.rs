@@ -217,7 +217,7 @@ pub(super) async fn drive<S>(
         Ok(Ending::ClientClose) => finish_client_close(&mut socket).await,
         Ok(Ending::Drop) => {}
         Err(tungstenite::Error::Capacity(_)) => close(&mut socket, CloseCode::Size).await,
-        Err(error) => tracing::debug!(%error, "gateway socket failed"),
+        Err(error) => tracing::debug!(exception.message = %error, "gateway socket failed"),
     }
 }
 
