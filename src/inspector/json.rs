@@ -11,6 +11,7 @@ use super::classify::{is_refused, kind, status};
 use super::entry::{Direction, Entry, Frame, Side, Upstream};
 use super::mask::Header;
 use super::payload::Payload;
+use crate::diagnose::Cause;
 
 /// Whether bodies are part of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,9 +213,12 @@ fn diagnosis(entry: &Entry) -> Option<Value> {
     let is_refused = is_refused(entry);
     let fix = rejection.map(|rejection| rejection.fix.as_str());
     let fix = fix.filter(|fix| !fix.is_empty());
+    // The record of a rejection has its cause, and no text.
+    let cause = facts.cause.as_deref().and_then(Cause::from_name);
+    let message = cause.map(Cause::sentence).or(code.map(Code::meaning));
     Some(without_nulls(json!({
         "code": facts.code,
-        "message": facts.error,
+        "message": facts.error.as_deref().or(message),
         "cause": facts.cause,
         "confidence": rejection.map(|rejection| rejection.confidence.as_str()),
         "hint": fix.or(code.map(Code::remedy)),

@@ -171,6 +171,7 @@ await check('a wrong signature shows its diagnosis', async () => {
   await row('Mismatched').click();
   await tab('diagnosis');
   await seen(panel.getByText('wrong-secret'));
+  assert.match(await panel.locator('.diagnosis').innerText(), /secret access key/);
   assert.match(await panel.innerText(), /What to do:/);
 });
 

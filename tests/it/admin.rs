@@ -218,12 +218,16 @@ async fn requests_are_served_during_the_drain_delay() {
 async fn a_second_signal_ends_the_delay() {
     let world = World::new().await;
     let delay = [("COUNTERSIGN_DRAIN__DELAY", "10m")];
-    let mut running = Running::start(&world, &[], &[&demo_key(), &delay[..]].concat()).await;
-    running.daemon.signal("-TERM");
-    running.daemon.line("drain.delay").await;
-    running.daemon.signal("-TERM");
-    running.daemon.line("second signal received").await;
-    assert_eq!(running.daemon.exited().await, 0);
+    for signal in ["-TERM", "-INT"] {
+        let mut running = Running::start(&world, &[], &[&demo_key(), &delay[..]].concat()).await;
+        running.daemon.signal(signal);
+        running.daemon.line("drain.delay").await;
+        running.daemon.signal(signal);
+        let line = running.daemon.line("second signal received").await;
+        // Who sends it knows what it does.
+        assert!(line.contains(" INFO "), "{signal}: {line}");
+        assert_eq!(running.daemon.exited().await, 0, "{signal}");
+    }
 }
 
 /// The app of a Job reports that it has finished, before or after the pod's SIGTERM.

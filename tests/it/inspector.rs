@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 
+use countersign::diagnose::Cause;
 use countersign_emulator as emulator;
+use countersign_protocol::error_code::Code;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{Answer, Daemon, JSON, Running, World, get, post, raw, within};
+use crate::support::{Answer, Daemon, JSON, Running, World, demo_key, get, post, raw, within};
 
 const KEY: (&str, &str) = ("x-countersign-inspector", "1");
 
@@ -201,20 +203,37 @@ async fn refusals_name_the_rule_and_the_setting() {
 
 #[tokio::test]
 async fn rejections_have_their_diagnosis() {
-    let world = World::builder().admin().arguments(&["--inspect"]);
-    let key = emulator::Key {
+    let of_demo = |secret: &str| emulator::Key {
+        access_key_id: emulator::DEMO_ACCESS_KEY_ID.to_owned(),
+        secret_access_key: secret.to_owned(),
+        session_token: Some(emulator::DEMO_SESSION_TOKEN.to_owned()),
+    };
+    let another = emulator::Key {
         access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
         secret_access_key: "another-secret".to_owned(),
         session_token: None,
     };
-    let world = world.keys(vec![key]).daemon().await;
-    let answer = world.query("query Rejected { rooms { id } }").await;
-    assert_ne!(answer.status, 200);
-    let entry = world.entry("the rejection", is_named("Rejected")).await;
-    let detail = world.detail(&entry, "").await;
-    assert!(detail["diagnosis"]["cause"].is_string(), "{detail}");
-    assert!(detail["diagnosis"]["hint"].is_string(), "{detail}");
-    assert_eq!(detail["upstream"]["status"], answer.status);
+    for (known, cause, message) in [
+        (
+            of_demo("another-secret"),
+            Cause::WrongSecret.as_str(),
+            Cause::WrongSecret.sentence(),
+        ),
+        // Nothing shows which of them is wrong.
+        (another, "unknown", Code::TokenInvalid.meaning()),
+    ] {
+        let world = World::builder().admin().arguments(&["--inspect"]);
+        let world = world.keys(vec![known]).daemon().await;
+        let answer = world.query("query Rejected { rooms { id } }").await;
+        assert_ne!(answer.status, 200);
+        let entry = world.entry("the rejection", is_named("Rejected")).await;
+        let detail = world.detail(&entry, "").await;
+        let diagnosis = &detail["diagnosis"];
+        assert_eq!(diagnosis["cause"], cause, "{detail}");
+        assert_eq!(diagnosis["message"], message, "{detail}");
+        assert!(diagnosis["hint"].is_string(), "{detail}");
+        assert_eq!(detail["upstream"]["status"], answer.status);
+    }
 }
 
 #[tokio::test]
@@ -851,4 +870,28 @@ async fn only_the_pages_of_the_inspector_may_use_the_proxied_port() {
     let own = format!("http://{}", world.admin());
     let answer = post(world.addr, "/graphql", &[JSON, ("origin", &own)], &body).await;
     assert_eq!(answer.status, 403, "{answer:?}");
+}
+
+#[tokio::test]
+async fn the_account_of_the_credentials_is_shown_if_it_is_known() {
+    let lines = demo_key().into_iter();
+    let lines = lines.map(|(name, value)| format!("{} = {value}\n", name.to_lowercase()));
+    let profile = format!("[default]\n{}", lines.collect::<String>());
+    for (more, expected) in [
+        ("", Value::Null),
+        ("aws_account_id = 123456789012\n", json!("123456789012")),
+    ] {
+        let world = World::builder().admin().arguments(&["--inspect"]);
+        let world = world
+            .keyless()
+            .file(".aws/credentials", &format!("{profile}{more}"));
+        let world = world.daemon().await;
+        assert_eq!(world.query("{ rooms { id } }").await.status, 200);
+        let credential = world.api("state").await["credentials"][0].clone();
+        assert_eq!(
+            credential["provider"], "profile \"default\"",
+            "{credential}"
+        );
+        assert_eq!(credential["account"], expected, "{credential}");
+    }
 }

@@ -406,3 +406,30 @@ async fn a_process_that_was_stopped_keeps_its_realtime_connections() {
     drop(socket);
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_lost_connection_is_a_warning_only_if_subscriptions_used_it() {
+    let mut world = World::builder().daemon().await;
+    let mut socket = world.acked().await;
+    socket
+        .subscribe("s", "subscription { onMessage { id } }")
+        .await;
+    world.subscriptions(1).await;
+    world.countersign.line("realtime connection open").await;
+    world.switch(json!({ "close_all": true }));
+    let line = world.countersign.line("realtime connection lost").await;
+    let has = |part: &str| line.contains(part);
+    assert!(
+        has(" WARN ") && has(" reason=\"") && has(" subscriptions=1"),
+        "{line}"
+    );
+    // It is opened again for those who reconnect. Nobody misses an event of it.
+    world.countersign.line("realtime connection open").await;
+    world.switch(json!({ "close_all": true }));
+    let line = world.countersign.line("realtime connection lost").await;
+    let has = |part: &str| line.contains(part);
+    assert!(
+        has(" INFO ") && has(" reason=\"") && has(" subscriptions=0"),
+        "{line}"
+    );
+}
