@@ -142,9 +142,13 @@ pub(super) struct Frame {
     pub(super) payload: Payload,
 }
 
-/// The memory of an entry without its texts: the entry, and its places in the store's maps, whose nodes are two thirds
-/// full.
-const BASE: usize = size_of::<Entry>() * 3 / 2 + 256;
+/// The memory of an entry without its texts, but with its places in the store's maps.
+const BASE: usize = allocation(size_of::<Entry>()) + PLACES;
+/// The memory of an entry's places in the store's maps: 40 bytes in nodes that may be less than half full, and the
+/// nodes above them.
+const PLACES: usize = 128;
+/// This part is added for the holes that evicted entries leave: texts of other lengths fill them only partly.
+const HOLES: usize = 4;
 /// How many events the rate is computed from.
 const RECENT: usize = 64;
 /// The period over which the rate of events is computed.
@@ -187,10 +191,10 @@ impl Entry {
         let string = |text: &String| allocation(text.capacity());
         let text = |text: &Option<String>| text.as_ref().map_or(0, string);
         let payload = |payload: &Option<Payload>| payload.as_ref().map_or(0, Payload::cost);
-        let headers = |headers: &[Header]| -> usize {
+        let headers = |headers: &Vec<Header>| -> usize {
             let all = headers.iter();
-            all.map(|header| size_of::<Header>() + string(&header.name) + text(&header.value))
-                .sum()
+            let texts = all.map(|header| string(&header.name) + text(&header.value));
+            allocation(headers.capacity() * size_of::<Header>()) + texts.sum::<usize>()
         };
         let facts = &self.facts;
         let texts = [
@@ -209,13 +213,14 @@ impl Entry {
                 + text(&rejection.denied)
         });
         let upstream = self.upstream.as_ref().map_or(0, |upstream| {
-            string(&upstream.url)
+            string(&upstream.method)
+                + string(&upstream.url)
                 + string(&upstream.query)
                 + headers(&upstream.headers)
                 + text(&upstream.canonical_request)
                 + text(&upstream.string_to_sign)
         });
-        self.cost = BASE
+        let own = BASE
             + texts.into_iter().map(text).sum::<usize>()
             + rejection
             + payload(&self.query)
@@ -225,7 +230,8 @@ impl Entry {
             + headers(&self.response_headers)
             + upstream
             + self.frames.cost
-            + self.recent.capacity() * size_of::<Instant>();
+            + allocation(self.recent.capacity() * size_of::<Instant>());
+        self.cost = own + own / HOLES;
     }
 
     /// Counts an event that was delivered to the client.

@@ -9,10 +9,11 @@ pub(super) struct Payload {
 }
 
 /// Returns the memory that an allocation of this capacity occupies: allocators add a header, and round up.
-pub(super) fn allocation(capacity: usize) -> usize {
+pub(super) const fn allocation(capacity: usize) -> usize {
     match capacity {
         0 => 0,
-        capacity => (capacity + 8).next_multiple_of(16).max(32),
+        1..=24 => 32,
+        capacity => (capacity + 8).next_multiple_of(16),
     }
 }
 

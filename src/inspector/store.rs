@@ -43,7 +43,8 @@ pub(super) struct ExpectedReplay {
 
 #[derive(Debug, Default)]
 struct State {
-    entries: BTreeMap<u64, Entry>,
+    /// Each entry is an allocation of its own: nodes of the map are partly empty, and an entry is large.
+    entries: BTreeMap<u64, Box<Entry>>,
     finished: BTreeSet<u64>,
     /// Entries by the revision of their last change.
     changes: BTreeMap<u64, u64>,
@@ -145,7 +146,7 @@ impl Store {
         let mut state = self.state.lock();
         state.last_id += 1;
         let id = state.last_id;
-        let mut entry = Entry::new(id, protocol, clock::now());
+        let mut entry = Box::new(Entry::new(id, protocol, clock::now()));
         fill(&mut entry);
         entry.measure();
         state.cost += entry.cost;
@@ -177,7 +178,7 @@ impl Store {
 
     /// Reads an entry.
     pub(super) fn read<T>(&self, id: u64, read: impl FnOnce(&Entry) -> T) -> Option<T> {
-        self.state.lock().entries.get(&id).map(read)
+        self.state.lock().entries.get(&id).map(|entry| read(entry))
     }
 
     /// Returns what `read` returns for the entries before `before`, newest first, at most `limit`. Whether
@@ -211,7 +212,7 @@ impl Store {
         let mut revision = state.revision;
         let mut entries = Vec::new();
         for (at, id) in changed.by_ref().take(limit) {
-            entries.extend(state.entries.get(id).map(&read));
+            entries.extend(state.entries.get(id).map(|entry| read(entry)));
             revision = *at;
         }
         if changed.next().is_none() {

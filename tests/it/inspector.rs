@@ -8,6 +8,7 @@ use countersign_protocol::error_code::Code;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use crate::support::{Answer, Daemon, JSON, Running, World, demo_key, get, post, raw, within};
 
@@ -894,4 +895,56 @@ async fn the_account_of_the_credentials_is_shown_if_it_is_known() {
         );
         assert_eq!(credential["account"], expected, "{credential}");
     }
+}
+
+/// Sends so many queries, eight at a time.
+async fn send_queries(address: SocketAddr, count: usize) {
+    let body = json!({ "query": "query Small { rooms { id } }" }).to_string();
+    let mut clients = JoinSet::new();
+    for _ in 0..8 {
+        let body = body.clone();
+        clients.spawn(async move {
+            for _ in 0..count / 8 {
+                let answer = post(address, "/graphql", &[JSON], &body).await;
+                assert_eq!(answer.status, 200, "{answer:?}");
+            }
+        });
+    }
+    clients.join_all().await;
+}
+
+/// Sends queries, most of them while `is_recording`. Returns by how many KiB the process has grown meanwhile, and
+/// the state of its recorder.
+async fn growth(is_recording: bool) -> (u64, Value) {
+    let world = World::builder().admin();
+    let config = "inspect.enabled = true\ninspect.memory = \"8MiB\"\n";
+    let world = world.config(config).daemon().await;
+    let pause = async |is_paused: bool| {
+        let body = json!({ "is_paused": is_paused }).to_string();
+        let headers = [JSON, KEY];
+        let answer = post(world.admin(), "/inspect/api/pause", &headers, &body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    pause(true).await;
+    send_queries(world.addr, 800).await;
+    let before = world.memory().0;
+    pause(!is_recording).await;
+    send_queries(world.addr, 2_400).await;
+    let grown = world.memory().0.saturating_sub(before);
+    (grown, world.api("state").await["recorder"].clone())
+}
+
+/// Small entries have the most that is not text. The process grew by 73 MiB with a limit of 64 MiB.
+#[tokio::test]
+async fn the_process_grows_by_no_more_than_the_memory_of_the_inspector() {
+    let limit = 8 * 1024;
+    let (of_others, idle) = growth(false).await;
+    assert_eq!(idle["entries"], 0, "{idle}");
+    let (grown, recorder) = growth(true).await;
+    println!("grown by {grown} KiB, without a recorder by {of_others} KiB: {recorder}");
+    assert!(recorder["evicted"].as_u64().unwrap() > 500, "{recorder}");
+    let grown = grown.saturating_sub(of_others);
+    assert!(grown <= limit, "{grown} KiB: {recorder}");
+    // The count is that of memory, and not a guess that is too high.
+    assert!(grown >= limit / 2, "{grown} KiB: {recorder}");
 }
