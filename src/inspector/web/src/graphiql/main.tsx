@@ -4,7 +4,7 @@
 import { createGraphiQLFetcher, createLocalStorage } from '@graphiql/toolkit';
 import { GraphiQL } from 'graphiql';
 import 'graphiql/style.css';
-import { useMemo } from 'react';
+import { useEffect, useMemo } from 'react';
 import { createRoot } from 'react-dom/client';
 import type { Route, State } from '../api';
 import { keyHeader, takeKey } from '../client';
@@ -16,6 +16,14 @@ const QUERY = `# Queries, mutations and subscriptions go to countersign, which s
   __typename
 }
 `;
+
+/** The text fields of CodeMirror, which GraphiQL gives no names. */
+const FIELDS = {
+  'Query': '.graphiql-query-editor textarea',
+  'Variables': '.graphiql-editor-tool .graphiql-editor:nth-of-type(1) textarea',
+  'Request headers': '.graphiql-editor-tool .graphiql-editor:nth-of-type(2) textarea',
+  'Response': '.result-window textarea',
+};
 
 takeKey(location, history, sessionStorage);
 const root = createRoot(document.getElementById('graphiql') ?? document.body);
@@ -36,6 +44,19 @@ async function start(): Promise<void> {
   const asked = new URLSearchParams(location.search).get('route');
   const route = routes.find(({ name }) => name === asked) ?? routes[0];
   root.render(route ? <Page state={state} routes={routes} route={route} /> : <Message text="No route leads to a GraphQL API." />);
+}
+
+/** Names the text fields, now and again when GraphiQL replaces them. */
+function nameFields(): () => void {
+  const name = () => {
+    for (const [label, selector] of Object.entries(FIELDS)) {
+      for (const field of document.querySelectorAll(`${selector}:not([aria-label])`)) field.setAttribute('aria-label', label);
+    }
+  };
+  const observer = new MutationObserver(name);
+  observer.observe(document.body, { childList: true, subtree: true });
+  name();
+  return () => observer.disconnect();
 }
 
 function Head({ children }: { children?: React.ReactNode }) {
@@ -63,6 +84,7 @@ function Page({ state, routes, route }: { state: State; routes: Route[]; route: 
   const fetcher = useMemo(() => createGraphiQLFetcher({ url, subscriptionUrl: url.replace(/^http/, 'ws') }), [url]);
   // Each route has its own tabs and history.
   const storage = useMemo(() => createLocalStorage({ namespace: `countersign-${route.name}` }), [route.name]);
+  useEffect(nameFields, []);
   const choose = (name: string) => { location.search = new URLSearchParams({ route: name }).toString(); };
   return (
     <>
