@@ -432,9 +432,11 @@ impl World {
         while let Some(at) = self.machine.poll_timeout().filter(|at| *at <= until) {
             self.now = self.now.max(at);
             let waiting = self.waiting();
+            self.machine.due(self.now);
+            // A driver that accepts no commands may lead to connects here.
+            self.perform(&waiting);
             let due = self.machine.due(self.now);
             let before = self.drivers.len();
-            self.perform(&waiting);
             self.machine.handle_timeout(self.now);
             self.perform(&waiting);
             assert_eq!(self.drivers.len() - before, due);
