@@ -1,7 +1,8 @@
 //! Reads the wall clock. All other code calls [`now()`], or receives the time as an argument.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use time::OffsetDateTime;
 use tokio::time::{Instant, sleep};
 
 /// Returns the current time.
@@ -11,6 +12,17 @@ use tokio::time::{Instant, sleep};
 )]
 pub fn now() -> SystemTime {
     SystemTime::now()
+}
+
+/// Returns a time as the system represents it; `None` if it cannot. On Windows, it represents none before
+/// the year 1601.
+pub fn system_time(time: OffsetDateTime) -> Option<SystemTime> {
+    let since = time - OffsetDateTime::UNIX_EPOCH;
+    if since.is_negative() {
+        UNIX_EPOCH.checked_sub(since.unsigned_abs())
+    } else {
+        UNIX_EPOCH.checked_add(since.unsigned_abs())
+    }
 }
 
 /// Detects jumps of the wall clock relative to the monotonic clock. They happen when the wall clock is
@@ -57,9 +69,30 @@ impl<Wall: Fn() -> SystemTime> ClockJumps<Wall> {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-    use std::time::UNIX_EPOCH;
+
+    use time::macros::datetime;
 
     use super::*;
+
+    #[test]
+    fn times_that_the_system_cannot_represent_do_not_panic() {
+        let before = Duration::from_millis(1_500);
+        for (time, expected) in [
+            (datetime!(1970-01-01 00:00 UTC), Some(UNIX_EPOCH)),
+            (
+                datetime!(1969-12-31 23:59:58.5 UTC),
+                Some(UNIX_EPOCH - before),
+            ),
+            (
+                datetime!(2030-01-01 00:00 UTC),
+                Some(UNIX_EPOCH + Duration::from_secs(1_893_456_000)),
+            ),
+        ] {
+            assert_eq!(system_time(time), expected, "{time}");
+        }
+        let long_ago = system_time(datetime!(0001-01-01 00:00 UTC));
+        assert_eq!(long_ago.is_none(), cfg!(windows));
+    }
 
     /// Lets both clocks run for an hour at the same rate, then sets the wall clock `ahead` by that many
     /// seconds.

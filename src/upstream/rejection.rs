@@ -11,6 +11,7 @@ use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
 
 use crate::diagnose::parse_time;
+use crate::sign::clock::system_time;
 
 use super::foreign_page::is_of_edge;
 
@@ -186,7 +187,7 @@ pub(super) fn type_in_body(text: &str) -> Option<&str> {
 pub fn server_time(text: &str) -> Option<SystemTime> {
     let (_, after) = text.split_once("Signature ")?;
     let (_, time) = after.split_once('(')?;
-    let time = SystemTime::from(parse_time(time.get(..16)?)?);
+    let time = system_time(parse_time(time.get(..16)?)?)?;
     (time >= UNIX_EPOCH).then_some(time)
 }
 

@@ -3,10 +3,12 @@
 //! Providers write it in many forms, which botocore passes to dateutil. The forms of ISO 8601 and of
 //! HTTP are accepted here. A time without a zone is rejected, as botocore does.
 
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+use crate::sign::clock::system_time;
 
 /// Returns the time that `text` names; `None` if it is not a time.
 pub(super) fn parse(text: &str) -> Option<SystemTime> {
@@ -17,7 +19,8 @@ pub(super) fn parse(text: &str) -> Option<SystemTime> {
     match rfc3339(&text) {
         Some(time) => {
             let time = OffsetDateTime::parse(&time, &Rfc3339).ok()?;
-            Some(time.into())
+            // Programs write the year 1 for none. It is long ago, and so is the epoch.
+            Some(system_time(time).unwrap_or(UNIX_EPOCH))
         }
         None => {
             let is_http = text.ends_with(" GMT") || text.ends_with(" UTC");
@@ -122,9 +125,15 @@ fn is_digits(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn the_year_one_is_a_time_long_ago() {
+        let time = parse("0001-01-01T00:00:00Z").unwrap();
+        assert!(time <= UNIX_EPOCH, "{time:?}");
+    }
 
     fn check(text: &str, expected: Option<u64>) {
         let found = parse(text).map(|time| time.duration_since(UNIX_EPOCH).unwrap());
