@@ -45,6 +45,11 @@ fn target(url: &str, lines: &str) -> Input {
     file(&format!("[route.a]\ntarget = \"{url}\"\n{lines}")).without_route()
 }
 
+/// Returns an absolute path as messages show it: on Windows, with the drive.
+fn absolute(path: &str) -> String {
+    std::path::absolute(path).unwrap().display().to_string()
+}
+
 impl Input {
     fn file(mut self, text: &str) -> Self {
         self.file = Some(text.to_owned());

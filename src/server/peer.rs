@@ -83,6 +83,7 @@ fn is_closed(_: &TcpStream) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(unix)]
     use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
@@ -95,6 +96,7 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
     async fn check<P: Peer + AsyncRead + Unpin, C: AsyncWrite + Unpin>(mut peer: P, mut client: C) {
         peer.probe();
         assert!(!peer.is_gone(), "open");

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::platform::set_mode;
 
+#[cfg(unix)]
 const RULES: Rules = Rules {
     forbidden: 0o037,
     limit: 16,

@@ -152,8 +152,14 @@ fn tls_uses_either_files_or_the_dev_ca() {
     rejects(
         &file("[tls]\ncert = \"/no/cert.pem\"\nkey = \"/no/key.pem\"\ndev = \"yes\""),
         &[
-            "FILE:2: `tls.cert`: /no/cert.pem does not exist: correct the path",
-            "FILE:3: `tls.key`: /no/key.pem does not exist: correct the path",
+            &format!(
+                "FILE:2: `tls.cert`: {} does not exist: correct the path",
+                absolute("/no/cert.pem")
+            ),
+            &format!(
+                "FILE:3: `tls.key`: {} does not exist: correct the path",
+                absolute("/no/key.pem")
+            ),
             "FILE:4: `tls.dev`: invalid value \"yes\": expected true or false",
         ],
     );
@@ -169,18 +175,35 @@ fn the_dev_ca_is_kept_in_the_state_directory() {
     let kept = |place: &str| {
         format!("Some(TlsConfig {{ certificate: Dev {{ state: {place:?} }}, client_ca: None }})")
     };
-    let home = dev.clone().env("HOME", "/home/u");
-    resolves(&home, "tls", &kept("/home/u/.local/state/countersign"));
-    let state = home.clone().env("XDG_STATE_HOME", "/state");
-    resolves(&state, "tls", &kept("/state/countersign"));
+    let (variable, home, default, state, in_state, advice) = if cfg!(windows) {
+        (
+            "LOCALAPPDATA",
+            r"C:\local",
+            r"C:\local\countersign",
+            r"C:\state",
+            r"C:\state\countersign",
+            "LOCALAPPDATA or XDG_STATE_HOME",
+        )
+    } else {
+        (
+            "HOME",
+            "/home/u",
+            "/home/u/.local/state/countersign",
+            "/state",
+            "/state/countersign",
+            "XDG_STATE_HOME or HOME",
+        )
+    };
+    let home = dev.clone().env(variable, home);
+    resolves(&home, "tls", &kept(default));
+    let elsewhere = home.clone().env("XDG_STATE_HOME", state);
+    resolves(&elsewhere, "tls", &kept(in_state));
     for ignored in ["", "state"] {
-        let state = home.clone().env("XDG_STATE_HOME", ignored);
-        resolves(&state, "tls", &kept("/home/u/.local/state/countersign"));
+        let ignored = home.clone().env("XDG_STATE_HOME", ignored);
+        resolves(&ignored, "tls", &kept(default));
     }
-    rejects(
-        &dev,
-        &["COUNTERSIGN_TLS__DEV: needs a directory for its CA: set XDG_STATE_HOME or HOME"],
-    );
+    let needed = format!("COUNTERSIGN_TLS__DEV: needs a directory for its CA: set {advice}");
+    rejects(&dev, &[&needed]);
     let off = file("tls.dev = true").env("COUNTERSIGN_TLS__DEV", "false");
     resolves(&off, "tls", "None");
 }
@@ -198,7 +221,8 @@ fn sandbox_rejects_settings_that_write_files() {
     rejects(
         &sandbox
             .env("COUNTERSIGN_TLS__DEV", "true")
-            .env("HOME", "/home/x"),
+            .env("HOME", "/home/x")
+            .env("LOCALAPPDATA", r"C:\x"),
         &[
             "COUNTERSIGN_SANDBOX: cannot be combined with `tls.dev`, which writes its CA: use `tls.cert`",
         ],
@@ -250,7 +274,16 @@ fn addresses_beyond_loopback_need_authenticated_clients() {
         );
     }
     let unix = flag("--listen", "listen", &["unix:/run/x.sock", "127.0.0.1:1"]);
-    resolves(&unix, "listen", "[unix:/run/x.sock, 127.0.0.1:1]");
+    if cfg!(windows) {
+        rejects(
+            &unix,
+            &[
+                "--listen: invalid address \"unix:/run/x.sock\": unix sockets are not supported on Windows. Listen on a loopback address, such as 127.0.0.1:4100",
+            ],
+        );
+    } else {
+        resolves(&unix, "listen", "[unix:/run/x.sock, 127.0.0.1:1]");
+    }
 }
 
 #[test]
@@ -258,8 +291,8 @@ fn tokens_come_from_private_files_with_long_tokens() {
     let good = TokenFile::new("0123456789abcdef0123456789abcdef\n", 0o600);
     let open = TokenFile::new("0123456789abcdef0123456789abcdef\n", 0o644);
     let short = TokenFile::new("\nhunter2", 0o600);
-    let file_of = |token: &TokenFile| format!("[guard]\ntoken_file = \"{}\"", token.path());
-    let named = format!("[guard.tokens.ci]\nfile = \"{}\"", good.path());
+    let file_of = |token: &TokenFile| format!("[guard]\ntoken_file = '{}'", token.path());
+    let named = format!("[guard.tokens.ci]\nfile = '{}'", good.path());
     rejects(
         &file(&format!("{named}\nroutes = [\"graphql\", \"grapql\"]")),
         &["FILE:3: `guard.tokens.ci.routes`: no route is named \"grapql\""],
@@ -280,14 +313,21 @@ fn tokens_come_from_private_files_with_long_tokens() {
         "guard.tokens",
         &format!("Some(\"ci\") {}", good.path()),
     );
+    if cfg!(windows) {
+        // Its access control list decides.
+        resolves(
+            &file(&file_of(&open)),
+            "guard.tokens",
+            &format!("None {}", open.path()),
+        );
+    } else {
+        let open_to_all = format!(
+            "FILE:2: `guard.token_file`: {0} is accessible to other users (mode 644). Run: chmod 600 {0}",
+            open.path()
+        );
+        rejects(&file(&file_of(&open)), &[&open_to_all]);
+    }
     for (input, problem) in [
-        (
-            file(&file_of(&open)),
-            format!(
-                "FILE:2: `guard.token_file`: {0} is accessible to other users (mode 644). Run: chmod 600 {0}",
-                open.path()
-            ),
-        ),
         (
             file(&file_of(&short)),
             format!(

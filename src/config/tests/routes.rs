@@ -236,7 +236,10 @@ fn other_values_of_a_route_are_checked() {
     );
     rejects(
         &route("ca_file = \"/no/such/ca.pem\""),
-        &["FILE:3: `route.a.ca_file`: /no/such/ca.pem does not exist: correct the path"],
+        &[&format!(
+            "FILE:3: `route.a.ca_file`: {} does not exist: correct the path",
+            absolute("/no/such/ca.pem")
+        )],
     );
     resolves(
         &route("ca_file = \"Cargo.toml\""),

@@ -303,7 +303,10 @@ fn a_file_that_cannot_be_read_is_reported() {
     let problems = load(&sources).unwrap_err().to_string();
     assert_eq!(
         problems,
-        "--config: /no/such/file.toml does not exist: correct the path, or pass the URL of your API instead"
+        format!(
+            "--config: {} does not exist: correct the path, or pass the URL of your API instead",
+            absolute("/no/such/file.toml")
+        )
     );
 }
 
