@@ -196,7 +196,11 @@ async fn presigned_routes_work_and_their_urls_are_not_logged() {
 
     daemon.signal("-TERM");
     assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
-    assert!(daemon.log.contains("TUNNEL"), "{}", daemon.log);
+    assert!(
+        daemon.log.contains("transport=\"tunnel\""),
+        "{}",
+        daemon.log
+    );
     assert!(daemon.log.contains("SIGNATURE_MISMATCH"), "{}", daemon.log);
     let in_log = [
         &secrets[..],
