@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use crate::support::{GATEWAY, Scratch, World, node, passes, within};
 
 /// The timeout for all pages of one mode.
-const RUN: Duration = Duration::from_secs(160);
+const RUN: Duration = Duration::from_secs(300);
 
 /// Runs the pages of a mode, all of at least `least` checks, and returns what the emulator saw.
 async fn run(mode: &str, least: usize) -> Stats {

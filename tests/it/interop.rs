@@ -30,7 +30,7 @@ const COLUMNS: [(&str, &str); 7] = [
 ];
 
 /// The timeout of one row.
-const ROW: Duration = Duration::from_secs(100);
+const ROW: Duration = Duration::from_secs(200);
 /// How many rows run concurrently.
 const AT_ONCE: usize = 3;
 

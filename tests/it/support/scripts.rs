@@ -53,7 +53,7 @@ pub struct Checks {
 /// Runs a script of checks. It must run at least `least` checks, and all must pass.
 pub async fn passes(mut command: Command, arguments: &[&str], least: usize) -> Checks {
     let output = command.args(arguments).stdin(Stdio::null()).output();
-    let output = tokio::time::timeout(Duration::from_secs(150), output);
+    let output = tokio::time::timeout(Duration::from_secs(300), output);
     let output = output.await.expect("the script did not end").unwrap();
     let shown = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
