@@ -224,7 +224,7 @@ async fn a_second_signal_ends_the_delay() {
         running.daemon.line("drain.delay").await;
         running.daemon.signal(signal);
         let line = running.daemon.line("second signal received").await;
-        // Who sends it knows what it does.
+        // The user wants this end, so it does not deserve a warning.
         assert!(line.contains(" INFO "), "{signal}: {line}");
         assert_eq!(running.daemon.exited().await, 0, "{signal}");
     }
