@@ -5,7 +5,7 @@ use std::io;
 use terminal_size::terminal_size_of;
 
 /// What begins a command to paste, which is not wrapped: a pasted line break would end it.
-const COMMANDS: [&str; 3] = [": countersign ", ": aws ", ": sudo "];
+const COMMANDS: [&str; 4] = [": countersign ", ": aws ", ": sudo ", ": echo "];
 /// Narrower terminals are not wrapped for.
 const MIN_WIDTH: usize = 20;
 
@@ -86,14 +86,23 @@ mod tests {
 
     #[test]
     fn commands_to_paste_are_not_wrapped() {
-        let text = "Allow appsync:GraphQL in a policy of the identity. To print the policy: countersign policy --region REGION FILE.graphql";
-        assert_eq!(
-            wrap(text, 40),
-            [
-                "Allow appsync:GraphQL in a policy of the",
-                "identity. To print the policy:",
-                "countersign policy --region REGION FILE.graphql",
-            ]
-        );
+        for command in [
+            "countersign policy --region REGION FILE.graphql",
+            "echo 'query { rooms }' | countersign policy --region REGION -",
+            "aws sso login --profile a-profile-with-a-long-name",
+            "sudo chronyc makestep && sudo systemctl restart chronyd",
+        ] {
+            let text = format!(
+                "Allow appsync:GraphQL in a policy of the identity. To print the policy: {command}"
+            );
+            assert_eq!(
+                wrap(&text, 40),
+                [
+                    "Allow appsync:GraphQL in a policy of the",
+                    "identity. To print the policy:",
+                    command,
+                ]
+            );
+        }
     }
 }
