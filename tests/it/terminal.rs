@@ -21,15 +21,29 @@ struct Terminal {
 
 impl Terminal {
     fn start(world: &World, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::run(
+            world,
+            "",
+            &[&["--admin", "off"], arguments].concat(),
+            environment,
+        )
+    }
+
+    /// Starts the program after a command for the shell.
+    fn run(world: &World, first: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut words = vec![env!("CARGO_BIN_EXE_countersign").to_owned()];
-        let all = [&["--listen", "127.0.0.1:0", "--admin", "off"], arguments].concat();
+        let all = [&["--listen", "127.0.0.1:0"], arguments].concat();
         words.extend(world.arguments(&all));
         let words: Vec<_> = words
             .iter()
             .map(|word| shlex::try_quote(word).unwrap().into_owned())
             .collect();
         let mut child = Command::new("script")
-            .args(["-qfec", &format!("exec {}", words.join(" ")), "/dev/null"])
+            .args([
+                "-qfec",
+                &format!("{first}exec {}", words.join(" ")),
+                "/dev/null",
+            ])
             .env_clear()
             .envs(demo_key())
             .env("PATH", "/usr/bin:/bin")
@@ -157,6 +171,97 @@ async fn each_operation_is_one_line_and_errors_are_visible() {
     assert_eq!(terminal.ended().await, 0, "{}", terminal.text);
     assert!(!terminal.text.contains('\u{1b}'), "{}", terminal.text);
     assert!(!terminal.text.contains("request_id"), "{}", terminal.text);
+}
+
+/// Replaces what differs between runs: times, durations and addresses.
+fn steady(line: &str, replacements: &[(String, &str)]) -> String {
+    let replace = |line: String, (from, to): &(String, &str)| line.replace(from, to);
+    let line = replacements.iter().fold(line.to_owned(), replace);
+    let is_time =
+        |word: &str| word.len() == 8 && word.replace(|c: char| c.is_ascii_digit(), "") == "::";
+    let mut words: Vec<&str> = line.split(' ').collect();
+    for at in 0..words.len() {
+        let word = words[at].trim_start_matches("^C");
+        if is_time(word) {
+            words[at] = "TIME";
+        }
+        let unit = words.get(at + 1).map(|unit| unit.trim_end_matches(','));
+        if word.parse::<f64>().is_ok() && matches!(unit, Some("ms" | "s")) {
+            words[at] = "NUMBER";
+            words[at + 1] = "UNIT";
+        }
+    }
+    words.join(" ")
+}
+
+#[tokio::test]
+async fn a_session_in_80_columns_is_as_its_page_shows() {
+    const PAGE: &str = include_str!("../../docs/reference/logs.md");
+    let world = World::new().await;
+    let arguments = ["--inspect", "--admin", "127.0.0.1:0"];
+    let plain = [("NO_COLOR", "1")];
+    let mut terminal = Terminal::run(&world, "stty rows 24 columns 80; ", &arguments, &plain);
+    let addr = terminal.address().await;
+    terminal.line("inspector ").await;
+    let inspector = terminal.text.lines().last().unwrap();
+    let (_, admin) = inspector.split_once("http://").unwrap();
+    let admin = admin.strip_suffix("/inspect/").unwrap().to_owned();
+    let query = async |text: &str, headers: &[(&str, &str)]| {
+        let body = json!({ "query": text }).to_string();
+        let headers = [&[JSON], headers].concat();
+        post(addr, "/graphql", &headers, &body).await.status
+    };
+    const LIST: &str = "query ListRooms { rooms { id } }";
+    const POST: &str =
+        "mutation Post { postMessage(room: \"lobby\", body: \"hello\") { room body } }";
+
+    terminal.line("credentials loaded").await;
+    assert_eq!(query(LIST, &[]).await, 200);
+    terminal.line("query ListRooms").await;
+    assert_eq!(query("{ romms { id } }", &[]).await, 200);
+    terminal.line("1 error").await;
+    assert_eq!(query(LIST, &[("origin", "https://app.example")]).await, 403);
+    terminal.line("could then act").await;
+    let mut socket = Socket::open(addr, &[]).await;
+    socket.init().await;
+    terminal.line("WebSocket").await;
+    socket.subscribe("first", SUBSCRIPTION).await;
+    terminal.line("subscription").await;
+    assert_eq!(query(POST, &[]).await, 200);
+    assert_eq!(socket.next_of("first").await["type"], "next");
+    terminal.line("mutation").await;
+    socket
+        .send(json!({ "id": "first", "type": "complete" }))
+        .await;
+    terminal.line("ended by the client").await;
+    world.switch(
+        json!({ "policy": json!({ "Version": "2012-10-17", "Statement": [] }).to_string() }),
+    );
+    assert_eq!(query(LIST, &[]).await, 401);
+    terminal.line("countersign policy").await;
+    world.switch(json!({ "policy": "" }));
+    socket.subscribe("second", SUBSCRIPTION).await;
+    terminal.line("subscription").await;
+    terminal.press("\u{3}").await;
+    assert_eq!(terminal.ended().await, 0, "{}", terminal.text);
+
+    let shown = PAGE.split("```text\n$ countersign").nth(1).unwrap();
+    let (_, shown) = shown.split_once('\n').unwrap();
+    let (shown, _) = shown.split_once("```").unwrap();
+    let replacements = [
+        (addr.to_string(), "127.0.0.1:4100"),
+        (admin, "127.0.0.1:4101"),
+        (
+            world.expand("$API"),
+            "ID.appsync-api.us-east-1.amazonaws.com",
+        ),
+    ];
+    let steady = |text: &str| -> Vec<String> {
+        text.lines()
+            .map(|line| steady(line, &replacements))
+            .collect()
+    };
+    assert_eq!(steady(&terminal.text), steady(shown), "{}", terminal.text);
 }
 
 #[tokio::test]
