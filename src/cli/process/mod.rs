@@ -8,6 +8,7 @@ pub(super) mod orphans;
 pub(super) mod sandbox;
 #[cfg_attr(windows, path = "signals_windows.rs")]
 pub(super) mod signals;
+mod stops;
 #[cfg(unix)]
 pub(super) mod systemd;
 #[cfg(windows)]

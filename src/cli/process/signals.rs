@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 /// Receives the signals that arrive after its creation.
@@ -67,19 +66,6 @@ impl Signals {
         let runtime = Builder::new_current_thread().enable_io().build()?;
         let _entered = runtime.enter();
         Self::new()
-    }
-
-    /// Returns two futures, which resolve at the first and at the second signal that stops the program.
-    /// The first resolves only while the second is polled.
-    pub(in crate::cli) fn stops(mut self) -> (impl Future<Output = ()>, impl Future<Output = ()>) {
-        let first = CancellationToken::new();
-        let stopped = first.clone();
-        let second = async move {
-            self.next().await;
-            stopped.cancel();
-            self.next().await;
-        };
-        (first.cancelled_owned(), second)
     }
 
     /// Resolves at the next signal that stops the program. Logs all signals.

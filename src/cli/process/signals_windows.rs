@@ -9,7 +9,6 @@ use tokio::signal::windows::{
     CtrlBreak, CtrlC, CtrlClose, CtrlLogoff, CtrlShutdown, ctrl_break, ctrl_c, ctrl_close,
     ctrl_logoff, ctrl_shutdown,
 };
-use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 /// Receives the events that arrive after its creation.
@@ -43,19 +42,6 @@ impl Signals {
     /// When the system refuses.
     pub(in crate::cli) fn early() -> io::Result<Self> {
         Self::new()
-    }
-
-    /// Returns two futures, which resolve at the first and at the second event. The first resolves only
-    /// while the second is polled.
-    pub(in crate::cli) fn stops(mut self) -> (impl Future<Output = ()>, impl Future<Output = ()>) {
-        let first = CancellationToken::new();
-        let stopped = first.clone();
-        let second = async move {
-            self.next().await;
-            stopped.cancel();
-            self.next().await;
-        };
-        (first.cancelled_owned(), second)
     }
 
     /// Resolves at the next event, which is logged.

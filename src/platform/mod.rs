@@ -3,22 +3,13 @@
 //!
 //! Unix sockets are in the server, and signals and systemd in the command line.
 
-#[cfg(unix)]
-mod unix;
-#[cfg(windows)]
-mod windows;
+#[cfg_attr(unix, path = "unix/mod.rs")]
+#[cfg_attr(windows, path = "windows/mod.rs")]
+mod system;
 
-#[cfg(all(test, unix))]
-pub(crate) use unix::set_mode;
-#[cfg(unix)]
-pub(crate) use unix::{
-    Directory, Fingerprint, Shell, access, allow_open_files, create_private, is_link, open,
-    open_file_limit, resident_memory, termination_signal,
-};
-#[cfg(all(test, windows))]
-pub(crate) use windows::set_mode;
-#[cfg(windows)]
-pub(crate) use windows::{
+#[cfg(test)]
+pub(crate) use system::set_mode;
+pub(crate) use system::{
     Directory, Fingerprint, Shell, access, allow_open_files, create_private, is_link, open,
     open_file_limit, resident_memory, termination_signal,
 };
