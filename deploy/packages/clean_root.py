@@ -5,10 +5,23 @@ import pathlib
 import platform
 import shutil
 import subprocess
+import tempfile
 
 USER = "user"
 # What belongs to the package managers: their logs, states and caches.
-OTHERS = ("var/log/", "var/lib/dpkg/", "var/lib/apt/", "var/cache/", f"home/{USER}/.npm/", "root/.npm/", "tmp/")
+OTHERS = ("var/log/", "var/lib/dpkg/", "var/lib/apt/", "var/cache/", f"home/{USER}/.npm/", "root/.npm/", "tmp/",
+          "var/lib/dnf/", "var/lib/rpm/", "root/.rpmdb/", "root/.cache/")
+# Stands for the packages of the system on which others depend, because dnf does not know those of Debian.
+SYSTEM = """Name: system
+Version: 1
+Release: 1
+Summary: What the root has from Debian
+License: none
+BuildArch: noarch
+Provides: /bin/sh, glibc, libgcc
+%description
+%files
+"""
 # Its `/proc` is mounted for the command alone. The command replaces the shells, so signals reach it.
 ENTER = 'mount -t proc proc "$0/proc" && exec chroot --userspec="$1" "$0" "${@:2}"'
 
@@ -37,6 +50,21 @@ def add_node(root):
     for name in ("npm", "npx"):
         (root / "usr/local/bin" / name).symlink_to(f"../lib/node_modules/npm/bin/{name}-cli.js")
     run(*inside(root, USER), "node", "--version", env=environment(USER))
+
+
+def add_dnf(root):
+    """Installs dnf, with no repository."""
+    assert shutil.which("rpmbuild"), "rpmbuild is missing: apt-get install rpm"
+    user = inside(root, "root")
+    settings = environment("root", DEBIAN_FRONTEND="noninteractive")
+    run(*user, "apt-get", "update", "-qq", env=settings)
+    run(*user, "apt-get", "install", "-qq", "-y", "--no-install-recommends", "dnf", env=settings)
+    with tempfile.TemporaryDirectory() as work:
+        spec = pathlib.Path(work, "system.spec")
+        spec.write_text(SYSTEM)
+        run("rpmbuild", "-bb", "--quiet", "--define", f"_topdir {work}", "--define", f"_rpmdir {root}/packages", spec)
+    # Python compiles dnf itself when it first runs.
+    run(*user, "dnf", "install", "--assumeyes", "/packages/noarch/system-1-1.noarch.rpm", env=settings)
 
 
 def inside(root, user):
