@@ -44,7 +44,7 @@ pub enum Refusal {
     )]
     CertificateMissing,
     #[error(
-        "a token is required (guard.token_file): send `authorization: Bearer TOKEN`, or `x-countersign-token: TOKEN`"
+        "a token is required (guard.token_file or guard.tokens): send `authorization: Bearer TOKEN`, or `x-countersign-token: TOKEN`"
     )]
     TokenMissing,
     #[error("the token is not in guard.token_file or guard.tokens for this route")]

@@ -336,8 +336,7 @@ impl Session {
                 payload.and_then(|payload| tokens.authenticate_init(payload, &self.context.route))
             else {
                 metrics().refused(Code::TokenWrong);
-                let reason =
-                    "Forbidden: connection_init contains no valid token (guard.token_file)";
+                let reason = "Forbidden: connection_init has no valid token (guard.token_file, guard.tokens)";
                 return self.dialect.close(Close::new(Close::FORBIDDEN, reason));
             };
             self.operations.grant(&grant);
