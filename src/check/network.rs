@@ -41,6 +41,11 @@ pub(super) async fn look_up(target: &Target) -> Result<Passed<()>, NotPassed> {
         Err(error) => {
             let fix = if proxy.is_some() {
                 "Check HTTPS_PROXY: it names the proxy.".to_owned()
+            } else if name.starts_with("id.appsync-api.") {
+                // Of `https://ID.appsync-api…`, which must be valid in example files.
+                "The host has the placeholder ID of an example. To find your API's URL: \
+                 aws appsync list-graphql-apis --query 'graphqlApis[].uris.GRAPHQL'"
+                    .to_owned()
             } else {
                 format!(
                     "Check the host in the URL, and DNS: getent hosts {name}\n\

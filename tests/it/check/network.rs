@@ -58,17 +58,15 @@ async fn tls(authority: &Authority, names: &[&str], is_expired: bool) -> SocketA
 #[tokio::test]
 async fn names_and_addresses_that_lead_nowhere_are_found() {
     let site = Site::start().await;
-    let ended = site
-        .run(
-            &[
-                "https://abc.appsync-api.us-east-1.amazonaws.com.invalid/graphql",
-                "--region",
-                "us-east-1",
-            ]
-            .map(str::to_owned),
-            &[],
-        )
-        .await;
+    let run = async |url: &str| {
+        let arguments = [url, "--region", "us-east-1"].map(str::to_owned);
+        site.run(&arguments, &[]).await
+    };
+    let ended = run("https://ID.appsync-api.us-east-1.amazonaws.com.invalid/graphql").await;
+    let parts = ["cannot resolve id.appsync-api", "list-graphql-apis"];
+    ended.check("the URL of an example", 1, &expect("dns", "dns", &parts));
+
+    let ended = run("https://abc.appsync-api.us-east-1.amazonaws.com.invalid/graphql").await;
     let parts = [
         "cannot resolve abc.appsync-api",
         "getent hosts",
