@@ -207,10 +207,13 @@ impl Admin {
             }
             "/quitquitquit" if *request.method() == Method::POST => self.quit(request, local, peer),
             "/quitquitquit" => not_allowed("POST"),
-            _ => plain_text(
-                StatusCode::NOT_FOUND,
-                "no such page. Pages: /livez, /readyz, /startupz, /metrics and, by POST, /quitquitquit",
-            ),
+            _ => {
+                let inspector = self.inspector.as_ref().map_or("", |_| ", /inspect/");
+                let text = format!(
+                    "no such page. Pages: /livez, /readyz, /startupz, /metrics{inspector} and, by POST, /quitquitquit"
+                );
+                plain_text(StatusCode::NOT_FOUND, &text)
+            }
         }
     }
 

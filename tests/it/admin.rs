@@ -295,6 +295,7 @@ async fn pages_are_refused_and_unknown_paths_list_the_known_ones() {
     let answer = running.get("/").await;
     assert_eq!(answer.status, 404);
     assert!(answer.body.contains("/readyz"), "{answer:?}");
+    assert!(!answer.body.contains("/inspect/"), "{answer:?}");
     // The proxied port does not serve these paths either.
     for path in ["/metrics", "/readyz", "/livez", "/quitquitquit"] {
         assert_eq!(get(running.addr, path, &[]).await.status, 404, "{path}");

@@ -852,6 +852,8 @@ async fn the_page_is_served_with_a_strict_policy() {
     ] {
         assert_eq!(get(admin, path, &[]).await.status, 404, "{path}");
     }
+    let unknown = get(admin, "/", &[]).await;
+    assert!(unknown.body.contains("/inspect/"), "{unknown:?}");
     let foreign = [("origin", "https://foreign.example")];
     assert_eq!(get(admin, "/inspect/", &foreign).await.status, 403);
 }
