@@ -130,7 +130,8 @@ pub fn is_opened_in_a_window(headers: &HeaderMap) -> bool {
         && metadata_value(headers, &SEC_FETCH_DEST) == Some("document")
 }
 
-fn is_read<B>(request: &Request<B>) -> bool {
+/// Returns whether a request only reads, as those do that open a page.
+pub fn is_read<B>(request: &Request<B>) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD)
 }
 

@@ -22,7 +22,7 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 pub use browser::{
     BrowserRules, Navigations, ResponseHeaders, check_content_type, is_from_browser,
-    is_opened_in_a_window,
+    is_opened_in_a_window, is_read,
 };
 pub use cors::Cors;
 use countersign_protocol::graphql::shown;

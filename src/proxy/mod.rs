@@ -113,7 +113,8 @@ impl Proxy {
         let mut error_format = error_format(located.as_ref(), accept.media());
         // Without metadata, the client may be a program that sends the `accept` of a browser, or a page of a
         // name that was rebound to this machine.
-        let is_shown = page::is_read(&request, accept) && is_opened_in_a_window(request.headers());
+        let is_shown =
+            page::is_for_a_browser(&request, accept) && is_opened_in_a_window(request.headers());
         if is_shown && error_format != ErrorFormat::Plain {
             error_format = ErrorFormat::Page;
         }

@@ -5,14 +5,14 @@
 use std::net::SocketAddr;
 
 use http::header::{CACHE_CONTROL, HOST, HeaderValue, LOCATION};
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 
 use super::accept::Accept;
 use super::body::Body;
 use super::html::{TEMPLATE, escape, fill, html};
 use super::locate::{Located, Routes};
 use super::route::Route;
-use crate::guard::{HostName, Scheme};
+use crate::guard::{HostName, Scheme, is_read};
 use crate::sign::push_strictly;
 use crate::upstream::UpstreamKind;
 
@@ -39,7 +39,7 @@ pub(super) fn is_asked_for<B>(
         None => path == "/",
         Some(located) => is_own_path(&located.route, path),
     };
-    has_page && is_read(request, accept) && !has_operation(request)
+    has_page && is_for_a_browser(request, accept) && !has_operation(request)
 }
 
 fn has_operation<B>(request: &Request<B>) -> bool {
@@ -55,14 +55,13 @@ fn has_operation<B>(request: &Request<B>) -> bool {
 }
 
 /// Returns whether a browser would show the response: a `GET` that prefers HTML.
-pub(super) fn is_read<B>(request: &Request<B>, accept: Accept) -> bool {
-    matches!(*request.method(), Method::GET | Method::HEAD) && accept.prefers_html()
+pub(super) fn is_for_a_browser<B>(request: &Request<B>, accept: Accept) -> bool {
+    is_read(request) && accept.prefers_html()
 }
 
 /// Returns whether the request is for the icon that browsers show beside a page.
 pub(super) fn is_icon<B>(request: &Request<B>) -> bool {
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    is_read && request.uri().path() == "/favicon.ico"
+    is_read(request) && request.uri().path() == "/favicon.ico"
 }
 
 /// Returns the response for the icon, which does not exist.
