@@ -877,26 +877,36 @@ async fn only_the_pages_of_the_inspector_may_use_the_proxied_port() {
 
 #[tokio::test]
 async fn the_account_of_the_credentials_is_shown_if_it_is_known() {
-    let lines = demo_key().into_iter();
-    let lines = lines.map(|(name, value)| format!("{} = {value}\n", name.to_lowercase()));
-    let profile = format!("[default]\n{}", lines.collect::<String>());
-    for (more, expected) in [
-        ("", Value::Null),
-        ("aws_account_id = 123456789012\n", json!("123456789012")),
-    ] {
+    const ACCOUNT: &str = "123456789012";
+    let key = demo_key();
+    let profile: String = key
+        .iter()
+        .map(|(name, value)| format!("{} = {value}\n", name.to_lowercase()))
+        .collect();
+    let output = json!({
+        "Version": 1, "AccessKeyId": key[0].1, "SecretAccessKey": key[1].1, "SessionToken": key[2].1,
+        "AccountId": ACCOUNT,
+    });
+    let check = async |variables: &[(&str, &str)], profile: &str, expected: (&str, Value)| {
         let world = World::builder().admin().arguments(&["--inspect"]);
-        let world = world
-            .keyless()
-            .file(".aws/credentials", &format!("{profile}{more}"));
+        let world = world.keyless().variables(variables);
+        let world = world.file(".aws/credentials", &format!("[default]\n{profile}"));
         let world = world.daemon().await;
         assert_eq!(world.query("{ rooms { id } }").await.status, 200);
         let credential = world.api("state").await["credentials"][0].clone();
-        assert_eq!(
-            credential["provider"], "profile \"default\"",
-            "{credential}"
-        );
-        assert_eq!(credential["account"], expected, "{credential}");
-    }
+        let found = (&credential["provider"], &credential["account"]);
+        assert_eq!(found, (&json!(expected.0), &expected.1));
+    };
+    let account = || json!(ACCOUNT);
+    let in_profile = "profile \"default\"";
+    check(&[], &profile, (in_profile, Value::Null)).await;
+    let with_account = format!("{profile}aws_account_id = {ACCOUNT}\n");
+    check(&[], &with_account, (in_profile, account())).await;
+    let process = format!("credential_process = echo '{output}'\n");
+    check(&[], &process, (in_profile, account())).await;
+    check(&key, "", ("environment", Value::Null)).await;
+    let with_account = [&key[..], &[("AWS_ACCOUNT_ID", ACCOUNT)]].concat();
+    check(&with_account, "", ("environment", account())).await;
 }
 
 /// Sends so many queries, eight at a time.

@@ -8,9 +8,9 @@ use std::time::SystemTime;
 use aws_credential_types::Credentials;
 
 use super::error::CredentialsError;
-use super::expiry;
 use super::profiles::SelectedProfile;
 use super::sts::{Role, WebIdentity};
+use super::{expiry, keys};
 use crate::home;
 
 /// The name of the environment as a source of credentials.
@@ -22,6 +22,7 @@ const TOKEN: &str = "AWS_SESSION_TOKEN";
 /// The first name of [`TOKEN`], which only botocore still reads.
 const OLD_TOKEN: &str = "AWS_SECURITY_TOKEN";
 const EXPIRATION: &str = "AWS_CREDENTIAL_EXPIRATION";
+const ACCOUNT: &str = "AWS_ACCOUNT_ID";
 const TOKEN_FILE: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
 const ROLE: &str = "AWS_ROLE_ARN";
 const SESSION_NAME: &str = "AWS_ROLE_SESSION_NAME";
@@ -101,13 +102,14 @@ pub(super) fn keys() -> Result<Option<Credentials>, CredentialsError> {
         (Some(token), _) | (None, Some(token)) => Some(token),
         (None, None) => None,
     };
-    Ok(Some(Credentials::new(
-        id,
-        secret,
-        token,
-        expiry,
-        ENVIRONMENT,
-    )))
+    let mut credentials = Credentials::builder()
+        .access_key_id(id)
+        .secret_access_key(secret)
+        .provider_name(ENVIRONMENT);
+    credentials.set_session_token(token);
+    credentials.set_expiry(expiry);
+    credentials.set_account_id(keys::account(variable(ACCOUNT)?.as_deref()));
+    Ok(Some(credentials.build()))
 }
 
 /// Checks that the role is set if a web identity token is.

@@ -4,6 +4,7 @@
 //! after a secret, were added by mistake. They would make the SDK panic, or cause a signature mismatch.
 
 use aws_credential_types::Credentials;
+use aws_credential_types::attributes::AccountId;
 
 use super::error::CredentialsError;
 
@@ -46,6 +47,12 @@ pub(super) fn check(credentials: &Credentials, provider: &str) -> Result<(), Cre
         }
     }
     Ok(())
+}
+
+/// Returns an account that a source of credentials names. It is only shown, so another text is ignored.
+pub(super) fn account(text: Option<&str>) -> Option<AccountId> {
+    let is_account = |text: &&str| text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
+    text.filter(is_account).map(AccountId::from)
 }
 
 pub(super) const REMEDY: &str =

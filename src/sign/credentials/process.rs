@@ -166,14 +166,16 @@ fn parse(bytes: &[u8]) -> Result<Credentials, ProcessError> {
         Some(_) | None => key(&members, "SessionToken")?,
     };
     let expiry = text(&members, "Expiration")?.map(time).transpose()?;
-    let token = token.map(str::to_owned);
-    Ok(Credentials::new(
-        id,
-        secret,
-        token,
-        expiry,
-        "CredentialProcess",
-    ))
+    let mut credentials = Credentials::builder()
+        .access_key_id(id)
+        .secret_access_key(secret)
+        .provider_name("CredentialProcess");
+    credentials.set_session_token(token.map(str::to_owned));
+    credentials.set_expiry(expiry);
+    credentials.set_account_id(keys::account(
+        member(&members, "AccountId").and_then(Value::as_str),
+    ));
+    Ok(credentials.build())
 }
 
 /// Returns a member that is present and not null.
@@ -332,5 +334,24 @@ mod tests {
         let credentials = parse(forever.as_bytes()).unwrap();
         assert_eq!(credentials.expiry(), None);
         assert_eq!(credentials.session_token(), Some("T"));
+    }
+
+    #[test]
+    fn an_account_is_read_if_it_is_one() {
+        for (account, expected) in [
+            ("\"123456789012\"", Some("123456789012")),
+            ("\"12345678901\"", None),
+            ("\"a\"", None),
+            ("\"\"", None),
+            ("123456789012", None),
+            ("null", None),
+        ] {
+            let output = format!(
+                "{{\"Version\":1,\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"S\",\"AccountId\":{account}}}"
+            );
+            let credentials = parse(output.as_bytes()).unwrap();
+            let found = credentials.account_id().map(|account| account.as_str());
+            assert_eq!(found, expected, "{account}");
+        }
     }
 }

@@ -22,13 +22,15 @@ impl Snapshot {
         let expires = credentials.expiry();
         // AWS responds to an empty token with UnrecognizedClientException.
         let credentials = match credentials.session_token() {
-            Some("") => Credentials::new(
-                credentials.access_key_id(),
-                credentials.secret_access_key(),
-                None,
-                expires,
-                "countersign",
-            ),
+            Some("") => {
+                let mut without_token = Credentials::builder()
+                    .access_key_id(credentials.access_key_id())
+                    .secret_access_key(credentials.secret_access_key())
+                    .provider_name("countersign");
+                without_token.set_expiry(expires);
+                without_token.set_account_id(credentials.account_id().cloned());
+                without_token.build()
+            }
             Some(_) | None => credentials,
         };
         if let Some(token) = credentials.session_token() {
