@@ -294,7 +294,7 @@ impl Refresher {
             tokio::select! {
                 () = files.wait_for_change(WATCH_INTERVAL, until) => {}
                 jump = jumps.next(WATCH_INTERVAL) => {
-                    info!(identity = self.name, seconds = jump.as_secs(), "wall clock jumped");
+                    info!(source = self.name, seconds = jump.as_secs(), "wall clock jumped");
                 }
                 () = self.load_needed() => {}
             }
@@ -337,11 +337,11 @@ impl Refresher {
         let mut rejection = None;
         self.publish
             .send_modify(|state| rejection = state.loaded(snapshot));
-        let identity = &self.name;
+        let source = &self.name;
         if let Some(rejection) = rejection {
             let rejected = rejection.code().as_str();
             info!(
-                identity,
+                source,
                 provider, expires, rejected, "credentials replaced after a rejection"
             );
         } else if let Some(rejection) = self.publish.borrow().rejection() {
@@ -349,17 +349,17 @@ impl Refresher {
             // Loads follow each other every second while requests are rejected.
             if failures == 0 {
                 warn!(
-                    identity,
+                    source,
                     provider, rejected, "the provider returned the rejected credentials again"
                 );
             } else {
                 debug!(
-                    identity,
+                    source,
                     provider, rejected, "the provider returned the rejected credentials again"
                 );
             }
         } else {
-            info!(identity, provider, expires, "credentials loaded");
+            info!(source, provider, expires, "credentials loaded");
         }
         pause
     }
@@ -370,14 +370,14 @@ impl Refresher {
         // The first loads follow each other every few seconds.
         if pauses::is_growing(failures) && self.publish.borrow().has_failed_with(&error) {
             debug!(
-                identity = self.name,
+                source = self.name,
                 tried = error.tried,
                 "credentials not loaded. {}",
                 error.remedy
             );
         } else {
             warn!(
-                identity = self.name,
+                source = self.name,
                 tried = error.tried,
                 "credentials not loaded. {}",
                 error.remedy
