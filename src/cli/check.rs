@@ -59,6 +59,7 @@ struct Printer {
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    options.settings.0.check_url()?;
     let query = options.query.as_deref().map(Query::parse);
     let query = query.transpose()?.unwrap_or_default();
     let mut printer = Printer {

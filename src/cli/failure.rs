@@ -14,6 +14,7 @@ use crate::app::{PresignError, StartError};
 use crate::check::{Fault, InvalidQuery};
 use crate::config::Problems;
 use crate::telemetry::TraceError;
+use crate::upstream::EndpointError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +65,8 @@ pub(super) enum Failure {
     Traces(#[from] TraceError),
     #[error("the input does not decide the cause")]
     Unexplained,
+    #[error(transparent)]
+    Url(#[from] EndpointError),
     #[error("{0}")]
     Usage(String),
     #[error("cannot write to standard output")]
@@ -95,6 +98,7 @@ impl Failure {
             | Self::NoCommand { .. }
             | Self::Presign(PresignError::Target(_))
             | Self::Query(_)
+            | Self::Url(_)
             | Self::Usage(_) => BAD_USAGE,
             Self::CaFile { .. }
             | Self::Emulator(_)

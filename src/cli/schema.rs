@@ -81,6 +81,7 @@ async fn print_schema(target: &Target, is_json: bool) -> Result<(), Failure> {
 impl Options {
     /// Returns the configuration with no other route than the one to ask.
     fn config(&self) -> Result<Config, Failure> {
+        self.settings.0.check_url()?;
         let (_, mut config) = config::load(&self.settings.0.sources())?;
         let names: Vec<String> = config.routes.iter().map(|r| r.name.clone()).collect();
         match &self.route {

@@ -17,6 +17,7 @@ use crate::server::Passed;
 use crate::telemetry::HeldLines;
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
+    settings.check_url()?;
     let mut sources = settings.sources();
     // This may re-execute the program, so it comes before sockets are taken from the environment.
     let memory = config::memory(&sources).map(Memory::new);

@@ -9,7 +9,7 @@ use crate::config::{
     is_of_url,
 };
 use crate::home;
-use crate::upstream::usual_path;
+use crate::upstream::{EndpointError, of_example, usual_path};
 
 /// The settings that are given as flags.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +89,14 @@ impl Settings {
             flags: self.flags_of_route(url.as_deref()),
             environment,
         }
+    }
+
+    /// Checks the URL on the command line, for a command that connects to it.
+    ///
+    /// # Errors
+    /// When the URL is that of an example.
+    pub(super) fn check_url(&self) -> Result<(), EndpointError> {
+        self.url().and_then(of_example).map_or(Ok(()), Err)
     }
 
     /// Returns the URL that was given.

@@ -10,7 +10,7 @@ use http::HeaderName;
 pub use address::Address;
 pub(super) use address::port;
 pub use error::EndpointError;
-pub use mistaken::is_api_id;
+pub use mistaken::{is_api_id, of_example};
 pub use url::usual_path;
 
 use self::address::without_dot;

@@ -36,7 +36,7 @@ pub use config::UpstreamConfig;
 pub use dial::{ConnectorOptions, Dialer};
 pub use endpoint::{
     Address, DefaultRegion, Endpoint, EndpointError, Overrides, RealtimeEndpoint, UpstreamKind,
-    is_api_id, usual_path,
+    is_api_id, of_example, usual_path,
 };
 pub use error::{DialError, Error};
 pub use explanation::{Explanation, NOT_AWS, OTHER_SERVER, RealtimeRequest, SentRequest, WAF};

@@ -15,10 +15,14 @@ const EXAMPLE: &str = "https://ID.appsync-api.REGION.amazonaws.com/graphql";
 
 /// Arguments, environment and the first line, of mistakes that end the program with the code 2.
 #[rustfmt::skip]
-const COMMANDS: [(&str, &str, &str); 62] = [
+const COMMANDS: [(&str, &str, &str); 66] = [
     // The URL
     ("", "", "no API is given. Pass its URL, or start a demo: countersign demo"),
     ("$EXAMPLE", "", "\"$EXAMPLE\" contains the placeholders of an example. To find your API's URL: aws appsync list-graphql-apis --query 'graphqlApis[].uris.GRAPHQL'"),
+    ("https://ID.appsync-api.eu-central-1.amazonaws.com/graphql", "", "\"https://ID.appsync-api.eu-central-1.amazonaws.com/graphql\" contains the placeholders of an example. To find your API's URL: aws appsync list-graphql-apis --region eu-central-1 --query 'graphqlApis[].uris.GRAPHQL'"),
+    ("check https://ID.appsync-api.eu-central-1.amazonaws.com/graphql", "", "\"https://ID.appsync-api.eu-central-1.amazonaws.com/graphql\" contains the placeholders of an example. To find your API's URL: aws appsync list-graphql-apis --region eu-central-1 --query 'graphqlApis[].uris.GRAPHQL'"),
+    ("schema https://ID.appsync-api.eu-central-1.amazonaws.com/graphql", "", "\"https://ID.appsync-api.eu-central-1.amazonaws.com/graphql\" contains the placeholders of an example. To find your API's URL: aws appsync list-graphql-apis --region eu-central-1 --query 'graphqlApis[].uris.GRAPHQL'"),
+    ("https://<api-id>.execute-api.us-east-1.amazonaws.com/prod", "", "\"https://<api-id>.execute-api.us-east-1.amazonaws.com/prod\" contains the placeholders of an example. To find your API's ID: aws apigateway get-rest-apis --region us-east-1, or for HTTP and WebSocket APIs aws apigatewayv2 get-apis --region us-east-1"),
     ("abcdefghijklmnopqrstuvwxyz", "", "\"abcdefghijklmnopqrstuvwxyz\" is not a URL. To find your API's URL: aws appsync get-graphql-api --api-id abcdefghijklmnopqrstuvwxyz --query graphqlApi.uris.GRAPHQL"),
     ("arn:aws:appsync:eu-central-1:123456789012:apis/abcdefghijklmnopqrstuvwxyz", "", "\"arn:aws:appsync:eu-central-1:123456789012:apis/abcdefghijklmnopqrstuvwxyz\" is not a URL. To find your API's URL: aws appsync get-graphql-api --api-id abcdefghijklmnopqrstuvwxyz --region eu-central-1 --query graphqlApi.uris.GRAPHQL"),
     ("https://eu-central-1.console.aws.amazon.com/appsync/home?region=eu-central-1#/abcdefghijklmnopqrstuvwxyz/v1/home", "", "the URL is a page of the AWS console. To find your API's URL: aws appsync get-graphql-api --api-id abcdefghijklmnopqrstuvwxyz --region eu-central-1 --query graphqlApi.uris.GRAPHQL"),

@@ -16,6 +16,21 @@ const CONSOLES: [&str; 4] = [
     "console.amazonaws.eu",
 ];
 
+/// Labels of the hosts of APIs.
+const API_LABELS: [&str; 3] = ["appsync-api", "appsync-realtime-api", "execute-api"];
+/// Placeholders of an ID in this project's example files.
+const IDS: [&str; 2] = ["id", "host"];
+/// Placeholders in examples of others, without their punctuation.
+const WORDS: [&str; 7] = [
+    "region",
+    "awsregion",
+    "api",
+    "apiid",
+    "appsyncid",
+    "graphqlapiid",
+    "restapiid",
+];
+
 /// Returns whether `text` looks like the ID of an API rather than a word: it has digits, or the length
 /// of AppSync's IDs.
 pub fn is_api_id(text: &str) -> bool {
@@ -31,12 +46,8 @@ pub(super) fn mistaken(text: &str) -> Option<EndpointError> {
     if CONSOLES.iter().any(|console| is_below(&host, console)) {
         return Some(EndpointError::Console(of_console(&host, rest)));
     }
-    // A user and a query may be secret.
-    let is_plain = !text.contains(['@', '?']);
-    if is_plain && is_placeholder(&host) {
-        let text = text.to_owned();
-        let advice = appsync_list(None);
-        return Some(EndpointError::Placeholder { text, advice });
+    if is_plain(text) && is_placeholder(&host) {
+        return Some(placeholder(text, &host));
     }
     let advice = if text.starts_with("arn:") {
         of_arn(text)
@@ -54,11 +65,52 @@ pub(super) fn mistaken(text: &str) -> Option<EndpointError> {
     Some(EndpointError::Mistaken { text, advice })
 }
 
-/// Returns whether the host is that of an example, with REGION in it. One with only ID in it is also in
-/// example files, which must be valid.
+/// Returns why `text` is not the URL of an API, if it is that of an example whose only placeholder is the ID.
+/// Example files contain such URLs and must be valid, so only a command that connects to the URL calls this.
+pub fn of_example(text: &str) -> Option<EndpointError> {
+    let (host, _) = host_and_rest(text);
+    let is_example = is_of_api(&host) && host.split('.').next().is_some_and(|id| IDS.contains(&id));
+    (is_plain(text) && is_example).then(|| placeholder(text, &host))
+}
+
+/// Returns whether a URL has neither a user nor a query, which may be secret.
+fn is_plain(text: &str) -> bool {
+    !text.contains(['@', '?'])
+}
+
+/// Returns whether the host has a placeholder that no valid host and no example file contains.
 fn is_placeholder(host: &str) -> bool {
-    let labels: Vec<&str> = host.split('.').collect();
-    labels.contains(&"amazonaws") && labels.contains(&"region")
+    let is_variable = |label: &str| {
+        let word: String = label.chars().filter(char::is_ascii_alphanumeric).collect();
+        label.contains(['<', '>', '{', '}', '$', '['])
+            || WORDS.contains(&word.as_str())
+            || ["your", "my"].iter().any(|whose| {
+                word.strip_prefix(whose)
+                    .is_some_and(|of| WORDS.contains(&of) || IDS.contains(&of))
+            })
+            || (word.len() > 2 && word.bytes().all(|byte| byte == b'x'))
+    };
+    is_of_api(host) && host.split('.').any(is_variable)
+}
+
+/// Returns whether a host has the labels of AppSync or API Gateway.
+fn is_of_api(host: &str) -> bool {
+    let has = |label: &str| host.split('.').any(|found| found == label);
+    has("amazonaws") && API_LABELS.into_iter().any(has)
+}
+
+fn placeholder(text: &str, host: &str) -> EndpointError {
+    let region = host.split('.').find(|label| is_region(label));
+    let advice = if host.contains(".execute-api.") {
+        let region = option(region);
+        format!(
+            "To find your API's ID: aws apigateway get-rest-apis{region}, or for HTTP and WebSocket APIs aws apigatewayv2 get-apis{region}"
+        )
+    } else {
+        appsync_list(region)
+    };
+    let text = text.to_owned();
+    EndpointError::Placeholder { text, advice }
 }
 
 fn of_arn(arn: &str) -> String {

@@ -581,16 +581,6 @@ fn addresses_of_this_machine_and_examples_are_rejected_with_the_way_to_the_url()
         &[],
         "cannot infer the region",
     );
-    for text in [
-        "https://ID.appsync-api.REGION.amazonaws.com/graphql",
-        "https://a1.execute-api.region.amazonaws.com/prod",
-    ] {
-        check(
-            text,
-            &[],
-            "contains the placeholders of an example. To find your API's URL: aws",
-        );
-    }
     check(
         "https://a.example.com/graphql",
         &[("region", "EU-WEST-1")],
@@ -601,6 +591,83 @@ fn addresses_of_this_machine_and_examples_are_rejected_with_the_way_to_the_url()
         &[("region", "eu-west-1b")],
         "did you mean eu-west-1?",
     );
+}
+
+#[test]
+fn placeholders_of_examples_are_recognized() {
+    const APPSYNC: &str = "aws appsync list-graphql-apis";
+    const GATEWAY: &str = "aws apigateway get-rest-apis";
+    for (host, advice) in [
+        ("ID.appsync-api.REGION.amazonaws.com", APPSYNC),
+        ("ID.appsync-realtime-api.REGION.amazonaws.com", APPSYNC),
+        ("a1.execute-api.region.amazonaws.com", GATEWAY),
+        ("ID.appsync-api.YOUR_REGION.amazonaws.com", APPSYNC),
+        ("<id>.appsync-api.<region>.amazonaws.com", APPSYNC),
+        (
+            "<your-api-id>.appsync-api.eu-central-1.amazonaws.com",
+            APPSYNC,
+        ),
+        ("{api-id}.appsync-api.eu-central-1.amazonaws.com", APPSYNC),
+        ("${API_ID}.appsync-api.eu-central-1.amazonaws.com", APPSYNC),
+        ("[api-id].execute-api.eu-central-1.amazonaws.com", GATEWAY),
+        ("API_ID.appsync-api.eu-central-1.amazonaws.com", APPSYNC),
+        (
+            "YOUR_API_ID.appsync-api.eu-central-1.amazonaws.com",
+            APPSYNC,
+        ),
+        ("your-api.execute-api.cn-north-1.amazonaws.com.cn", GATEWAY),
+        ("my-id.execute-api.eu-central-1.amazonaws.com", GATEWAY),
+        ("xxxxxxxxxx.execute-api.eu-central-1.amazonaws.com", GATEWAY),
+    ] {
+        let expected = "contains the placeholders of an example. To find your API's ";
+        let found = Endpoint::infer(&format!("https://{host}/graphql"), &overrides(&[]));
+        let found = found.unwrap_err();
+        let found = found[0].to_string();
+        assert!(
+            found.contains(expected) && found.contains(advice),
+            "{host}: {found}"
+        );
+    }
+    for host in [
+        format!("{ID}.appsync-api.eu-central-1.amazonaws.com"),
+        "a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com".to_owned(),
+        "a1b2c3d4e5-vpce-0123.execute-api.eu-central-1.amazonaws.com".to_owned(),
+        "api.eu-central-1.amazonaws.com".to_owned(),
+    ] {
+        let url = format!("https://{host}/graphql");
+        assert_eq!(
+            of_example(&url).map(|error| error.to_string()),
+            None,
+            "{url}"
+        );
+        let found = Endpoint::infer(&url, &overrides(&[]));
+        let problems = found.err().unwrap_or_default();
+        let is_placeholder =
+            |error: &EndpointError| matches!(error, EndpointError::Placeholder { .. });
+        assert!(!problems.iter().any(is_placeholder), "{url}");
+    }
+}
+
+#[test]
+fn the_id_of_example_files_is_valid_there_and_recognized_as_a_placeholder() {
+    for (url, advice) in [
+        (
+            "https://ID.appsync-api.eu-central-1.amazonaws.com/graphql",
+            "aws appsync list-graphql-apis --region eu-central-1 --query",
+        ),
+        (
+            "id.appsync-realtime-api.us-east-1.amazonaws.com",
+            "aws appsync list-graphql-apis --region us-east-1 --query",
+        ),
+        (
+            "https://HOST.execute-api.us-east-1.amazonaws.com/prod",
+            "aws apigateway get-rest-apis --region us-east-1, or",
+        ),
+    ] {
+        assert!(Endpoint::infer(url, &overrides(&[])).is_ok(), "{url}");
+        let found = of_example(url).unwrap().to_string();
+        assert!(found.contains(advice), "{found}");
+    }
 }
 
 /// The text before a bracket used to be accepted as the host name.
