@@ -88,7 +88,7 @@ impl Framing {
                     rest
                 }
                 At::Start | At::Head | At::ChunkSize | At::ChunkEnd | At::Trailers => {
-                    let end = bytes.iter().position(|byte| *byte == b'\n');
+                    let end = memchr::memchr(b'\n', bytes);
                     let (line, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
                     let space = MAX_LINE - self.line.len();
                     let line = line.get(..space).unwrap_or(line);

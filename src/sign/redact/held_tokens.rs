@@ -27,6 +27,8 @@ struct HeldTokens {
     patterns: Vec<Vec<u8>>,
     /// The bytes with which a pattern, in any encoding, may begin, three at a time.
     first_bytes: Vec<[u8; 3]>,
+    /// The least number of bytes that a match has.
+    shortest: usize,
 }
 
 /// Masks tokens in the first [`MAX_SCANNED`] bytes of a body while it is streamed, even if a token is
@@ -167,15 +169,21 @@ impl HeldTokens {
             [a, b] => [a, b, b],
             _ => [group[0]; 3],
         });
+        let lengths = patterns.iter().map(|pattern| pattern.len().min(MIN_PREFIX));
         Self {
             tokens,
             first_bytes: std::iter::once(*b"%\\&").chain(groups).collect(),
+            shortest: lengths.min().unwrap_or(usize::MAX),
             patterns,
         }
     }
 
     /// Returns the range of the first token in `text` that begins at or after `at`.
     fn next(&self, text: &[u8], mut at: usize) -> Option<(usize, usize)> {
+        // Most values of headers are shorter.
+        if text.len() < self.shortest {
+            return None;
+        }
         while let Some(start) = self.candidate(text, at) {
             if let Match::Until(end) = self.at(text, start, true) {
                 return Some((start, end));
