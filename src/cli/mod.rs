@@ -141,15 +141,16 @@ fn parse() -> Result<Cli, Failure> {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => error.exit(),
         Err(error) => {
-            let unknown = unknown_command::of_error(&error, &names);
-            return Err(unknown.unwrap_or_else(|| usage::failure(&error, &command)));
+            let of_command = unknown_command::misplaced(&command)
+                .or_else(|| unknown_command::of_error(&error, &names));
+            return Err(of_command.unwrap_or_else(|| usage::failure(&error, &command)));
         }
     };
     let url = cli.serve.url().filter(|_| cli.command.is_none());
-    match url.and_then(|url| unknown_command::of_url(url, &names)) {
-        Some(failure) => Err(failure),
-        None => Ok(cli),
-    }
+    let of_command = url.and_then(|url| {
+        unknown_command::misplaced(&command).or_else(|| unknown_command::of_url(url, &names))
+    });
+    of_command.map_or(Ok(cli), Err)
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
-//! Recognizes a mistyped command, which would otherwise be read as the URL of an upstream.
+//! Recognizes a mistyped or misplaced command, which would otherwise be read as the URL of an upstream.
 
-use clap::Command;
 use clap::error::ErrorKind;
+use clap::{Arg, Command};
 
 use super::failure::Failure;
 use crate::nearest::nearest;
@@ -59,6 +59,36 @@ pub(super) fn of_error(error: &clap::Error, names: &[String]) -> Option<Failure>
     }
     let is_cause = is_usage(error) && is_word(&word) && !names.contains(&word);
     is_cause.then(|| failure(&word, names))
+}
+
+/// Returns the failure for a command that comes after an option or a URL.
+pub(super) fn misplaced(cli: &Command) -> Option<Failure> {
+    let mut is_value = false;
+    for (at, word) in std::env::args_os().skip(1).enumerate() {
+        let word = word.into_string().ok()?;
+        if std::mem::take(&mut is_value) {
+            continue;
+        }
+        if word.starts_with('-') {
+            is_value = has_value(cli, &word);
+        } else if cli.find_subcommand(&word).is_some() {
+            let text = format!("the command {word:?} must come first: countersign {word} --help");
+            return (at > 0).then_some(Failure::Usage(text));
+        } else if is_word(&word) {
+            return None;
+        }
+    }
+    None
+}
+
+/// Returns whether the argument after an option is its value.
+fn has_value(cli: &Command, option: &str) -> bool {
+    let is_meant = |arg: &Arg| {
+        arg.get_long()
+            .is_some_and(|long| option == format!("--{long}"))
+    };
+    let mut arguments = cli.get_arguments();
+    arguments.any(|arg| is_meant(arg) && arg.get_action().takes_values())
 }
 
 /// Returns the failure for a word that is none of the commands.

@@ -77,7 +77,7 @@ impl Mistake<'_> {
             return self.unknown(argument);
         }
         if let Some(word) = self.context(ContextKind::InvalidSubcommand).first() {
-            return self.misplaced(word);
+            return self.second(word);
         }
         if kind == ErrorKind::ArgumentConflict {
             let prior = self.context(ContextKind::PriorArg);
@@ -169,11 +169,8 @@ impl Mistake<'_> {
         }
     }
 
-    /// Explains a command that is not the first argument, or a second URL.
-    fn misplaced(&self, word: &str) -> String {
-        if self.cli.find_subcommand(word).is_some() {
-            return format!("the command {word:?} must come first: countersign {word} --help");
-        }
+    /// Explains a second URL.
+    fn second(&self, word: &str) -> String {
         if word.starts_with('-') {
             return self.unknown(word);
         }

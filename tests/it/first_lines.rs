@@ -15,7 +15,7 @@ const EXAMPLE: &str = "https://ID.appsync-api.REGION.amazonaws.com/graphql";
 
 /// Arguments, environment and the first line, of mistakes that end the program with the code 2.
 #[rustfmt::skip]
-const COMMANDS: [(&str, &str, &str); 66] = [
+const COMMANDS: [(&str, &str, &str); 70] = [
     // The URL
     ("", "", "no API is given. Pass its URL, or start a demo: countersign demo"),
     ("$EXAMPLE", "", "\"$EXAMPLE\" contains the placeholders of an example. To find your API's URL: aws appsync list-graphql-apis --query 'graphqlApis[].uris.GRAPHQL'"),
@@ -41,6 +41,10 @@ const COMMANDS: [(&str, &str, &str); 66] = [
     ("demmo", "", "unknown command \"demmo\". Did you mean: countersign demo? `countersign --help` lists the commands"),
     ("help demmo", "", "unknown command \"demmo\". Did you mean: countersign demo? `countersign --help` lists the commands"),
     ("$URL demo", "", "the command \"demo\" must come first: countersign demo --help"),
+    ("-q emulate --control 0", "", "the command \"emulate\" must come first: countersign emulate --help"),
+    ("--port 0 demo", "", "the command \"demo\" must come first: countersign demo --help"),
+    ("--log=info check $URL", "", "the command \"check\" must come first: countersign check --help"),
+    ("--profile demo", "", "--profile: add the URL to which it applies: countersign --profile … $EXAMPLE. In a file, set `profile` in [route.NAME]"),
     ("demo $URL", "", "unexpected argument \"$URL\": `countersign demo` needs no API. To use yours: countersign URL"),
     ("demo --region eu-west-1", "", "unknown option \"--region\": it belongs to `countersign`, not to `countersign demo`. `countersign demo --help` lists the options"),
     ("--prot 8080 $URL", "", "unknown option \"--prot\". Did you mean --port? `countersign --help` lists the options"),
