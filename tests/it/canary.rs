@@ -12,12 +12,13 @@ use countersign_emulator::Key;
 use futures_util::SinkExt as _;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::collector::Collector;
 use crate::fakes::Endpoint;
-use crate::support::{Answer, Daemon, JSON, Socket, World, command, get, post, raw, within};
+use crate::support::{
+    Answer, ClosedPort, Daemon, JSON, Socket, World, command, get, post, raw, within,
+};
 
 const KEY_ID: &str = "AKIDCANARYKEYID00001";
 const SECRET: &str = "canary/Secret+Key0002";
@@ -561,10 +562,9 @@ async fn rejections_by_upstream_leak_no_secret() {
 async fn an_unreachable_upstream_leaks_no_secret() {
     for format in FORMATS {
         let canary = CanaryWorld::new(format).await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let closed = listener.local_addr().unwrap();
-        drop(listener);
-        let run = canary.run_before(closed, &[], &environment(SECRET)).await;
+        let closed = ClosedPort::new();
+        let environment = environment(SECRET);
+        let run = canary.run_before(closed.addr, &[], &environment).await;
         let answer = run.post(&echo()).await;
         assert_eq!(answer.status, 502, "{answer:?}");
         check_error("no connection", &answer);

@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::fakes::{Heard, TlsPeer};
 use crate::flood::{open_stream, reserve};
-use crate::support::{Answer, PATIENCE, Running, Socket, World, exchange, raw, within};
+use crate::support::{Answer, ClosedPort, PATIENCE, Running, Socket, World, exchange, raw, within};
 use crate::upstream::{app, app_with_token, http1_peer};
 
 /// One way to provoke an error.
@@ -435,15 +435,11 @@ async fn missing_credentials_match_the_catalogue() {
 #[tokio::test]
 async fn credentials_that_cannot_sign_match_the_catalogue() {
     let ca_pem = World::new().await.emulator.ca_pem().to_owned();
-    let addr = app_with_token(closed_port(), &ca_pem, "a\nb", &[]).await;
+    let closed = ClosedPort::new();
+    let addr = app_with_token(closed.addr, &ca_pem, "a\nb", &[]).await;
     for row in rows::operations(Code::SigningFailed, Sent::No) {
         row.check(addr, None).await;
     }
-}
-
-fn closed_port() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 /// A failed connection delays the next one, so each row has a countersign of its own.
@@ -452,8 +448,9 @@ async fn errors_of_connections_to_aws_match_the_catalogue() {
     let peer = TlsPeer::start(&["other.example"], &["http/1.1"], |_, _| async {}).await;
     // The kernel accepts connections for a listener that does not.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closed = ClosedPort::new();
     for (code, upstream, timeout) in [
-        (Code::UpstreamUnreachable, closed_port(), "20s"),
+        (Code::UpstreamUnreachable, closed.addr, "20s"),
         (Code::UpstreamTls, peer.addr, "20s"),
         (
             Code::UpstreamConnectTimeout,

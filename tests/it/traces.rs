@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::collector::{Batch, Collector, Kept, attributes, hex};
 use crate::fakes::{Heard, TlsPeer};
-use crate::support::{Answer, Daemon, JSON, Socket, World, get, post, python, within};
+use crate::support::{Answer, ClosedPort, Daemon, JSON, Socket, World, get, post, python, within};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -583,10 +583,8 @@ fn dropped(log: &str) -> (usize, usize) {
 #[tokio::test]
 async fn an_unreachable_collector_costs_only_its_spans() {
     let traced = TracesWorld::new().await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = listener.local_addr().unwrap();
-    drop(listener);
-    let settings = format!("[traces]\nendpoint = \"http://{nobody}\"");
+    let nobody = ClosedPort::new();
+    let settings = format!("[traces]\nendpoint = \"http://{}\"", nobody.addr);
     let mut run = traced.run(&settings, &[]).await;
     assert_eq!(run.post(&[], QUERY).await.status, 200);
     let line = run.daemon.line("spans were dropped").await;

@@ -26,7 +26,8 @@ use tokio_rustls::server::TlsStream;
 use crate::error_codes::check_response;
 use crate::fakes::{Heard, Proxy, TlsPeer};
 use crate::support::{
-    Answer, Daemon, JSON, Scratch, Socket, World, command, demo_key, flag, get, post, raw, within,
+    Answer, ClosedPort, Daemon, JSON, Scratch, Socket, World, command, demo_key, flag, get, post,
+    raw, within,
 };
 
 pub const API: &str = "abcdefghijklmnopqrstuvwxyz.appsync-api.us-east-1.amazonaws.com";
@@ -134,14 +135,12 @@ async fn answering(answer: impl Into<Vec<u8>>) -> (TlsPeer, mpsc::Receiver<Heard
 
 #[tokio::test]
 async fn a_refused_connection_is_unreachable() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let gone = listener.local_addr().unwrap();
+    let gone = ClosedPort::new();
     let (peer, _heard) = answering(OK).await;
-    drop(listener);
-    let addr = app(gone, &peer.ca_pem, &[]).await;
+    let addr = app(gone.addr, &peer.ca_pem, &[]).await;
     let answer = query(addr).await;
     check_error(&answer, 502, Code::UpstreamUnreachable, Sent::No);
-    assert!(answer.body.contains(&gone.to_string()), "{answer:?}");
+    assert!(answer.body.contains(&gone.addr.to_string()), "{answer:?}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use countersign_emulator::Change;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -24,7 +24,7 @@ use super::{
     PRETTY_WITH_MESSAGES, QUERY, Run, SECRET, TEXT, TOKEN, VARIABLE, check_absent, check_absent_of,
     client_secrets, echo, environment,
 };
-use crate::support::{Answer, command, raw, within};
+use crate::support::{Answer, ClosedPort, command, raw, within};
 
 /// The upstream's behaviour for every request.
 struct Condition {
@@ -143,12 +143,10 @@ async fn messages_of_errors_in_logs_for_people_contain_no_credentials() {
 
 async fn check(condition: &Condition, format: &'static str) {
     let canary = CanaryWorld::new(format).await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = listener.local_addr().unwrap();
-    drop(listener);
+    let nobody = ClosedPort::new();
     let connect = match condition.connect {
         Connect::Emulator => canary.world.emulator.addr(),
-        Connect::Nobody => nobody,
+        Connect::Nobody => nobody.addr,
     };
     let secret = match condition.key {
         Key::Good => SECRET.to_owned(),

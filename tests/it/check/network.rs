@@ -9,6 +9,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{Ended, Site, expect};
 use crate::fakes::{Authority, Proxy};
+use crate::support::ClosedPort;
 
 const TARGET: &str = "https://$API/graphql";
 
@@ -62,7 +63,10 @@ async fn names_and_addresses_that_lead_nowhere_are_found() {
         let arguments = [url, "--region", "us-east-1"].map(str::to_owned);
         site.run(&arguments, &[]).await
     };
-    let ended = run("https://ID.appsync-api.us-east-1.amazonaws.com.invalid/graphql").await;
+    // On the command line, it is rejected before.
+    let example = "https://ID.appsync-api.us-east-1.amazonaws.com.invalid/graphql";
+    let environment = [("COUNTERSIGN_URL", example), ("AWS_REGION", "us-east-1")];
+    let ended = site.run(&[], &environment).await;
     let parts = ["cannot resolve id.appsync-api", "list-graphql-apis"];
     ended.check("the URL of an example", 1, &expect("dns", "dns", &parts));
 
@@ -86,13 +90,9 @@ async fn names_and_addresses_that_lead_nowhere_are_found() {
         "skipped: it needs the step tls"
     );
 
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let address = closed.to_string();
-    let arguments = site.world.arguments_to(TARGET, closed, &[]);
+    let closed = ClosedPort::new();
+    let address = closed.addr.to_string();
+    let arguments = site.world.arguments_to(TARGET, closed.addr, &[]);
     let ended = site.run(&arguments, &[]).await;
     let parts = [&address, "Connection refused", "firewall"];
     ended.check("a closed port", 1, &expect("tcp", "tcp", &parts));

@@ -178,7 +178,7 @@ pub async fn starts_first() -> Seen {
         assert_eq!(site.health(path).await, 200, "{path}");
     }
     let mut seen = site.all().await;
-    site.relay.reopen().await;
+    site.relay.reopen();
     site.recovery(&mut seen).await;
     seen
 }

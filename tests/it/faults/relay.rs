@@ -18,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::fakes::Authority;
+use crate::support::ClosedPort;
 
 /// What the relay does with connections.
 #[derive(Clone, Debug)]
@@ -78,6 +79,7 @@ pub struct Relay {
     pub ca_pem: String,
     shared: Arc<Shared>,
     accepting: Mutex<AbortHandle>,
+    closed: Mutex<Option<ClosedPort>>,
 }
 
 struct Shared {
@@ -147,6 +149,7 @@ impl Relay {
             addr: listener.local_addr().unwrap(),
             ca_pem: authority.pem.clone(),
             accepting: Mutex::new(accept(listener, Arc::clone(&shared))),
+            closed: Mutex::default(),
             shared,
         }
     }
@@ -164,20 +167,22 @@ impl Relay {
     }
 
     /// Closes the listener and resets all connections.
-    pub fn close(&self) {
+    pub async fn close(&self) {
         self.set(Mode::Reset);
         self.accepting.lock().abort();
-    }
-
-    /// Listens again.
-    pub async fn reopen(&self) {
-        let listener = loop {
-            match TcpListener::bind(self.addr).await {
-                Ok(listener) => break listener,
-                // The aborted task still has it.
+        let closed = loop {
+            match ClosedPort::at(self.addr) {
+                Ok(closed) => break closed,
+                // The aborted task still listens.
                 Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
             }
         };
+        *self.closed.lock() = Some(closed);
+    }
+
+    /// Listens again.
+    pub fn reopen(&self) {
+        let listener = self.closed.lock().take().unwrap().open();
         self.set(Mode::Forward);
         *self.accepting.lock() = accept(listener, Arc::clone(&self.shared));
     }

@@ -153,7 +153,7 @@ impl Site {
             None => command(&arguments, &[]),
         };
         if setup.is_down {
-            relay.close();
+            relay.close().await;
         }
         run.env("HOME", &world.home.0)
             .env("PATH", "/usr/bin:/bin")

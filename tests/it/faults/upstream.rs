@@ -16,9 +16,9 @@ const NAME: &str = "two.example";
 
 pub async fn port_closed() -> Seen {
     let site = Site::new().await;
-    site.relay.close();
+    site.relay.close().await;
     let mut seen = site.all().await;
-    site.relay.reopen().await;
+    site.relay.reopen();
     site.recovery(&mut seen).await;
     seen
 }

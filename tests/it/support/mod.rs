@@ -1,6 +1,7 @@
 //! Shared by the behaviour tests: countersign with an emulator, plain HTTP and WebSocket clients,
 //! files, and the scripts around other people's clients.
 
+mod closed_port;
 mod daemon;
 mod request;
 mod scratch;
@@ -10,6 +11,7 @@ mod world;
 
 use std::time::Duration;
 
+pub use closed_port::ClosedPort;
 pub use daemon::{Daemon, command, demo_key};
 pub use request::{Answer, JSON, exchange, get, post, raw, raw_on};
 pub use scratch::Scratch;
