@@ -17,7 +17,7 @@ export default defineConfig({
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
   build: {
     target: 'es2022',
-    modulePreload: false,
+    modulePreload: { polyfill: false },
     license: { fileName: 'licenses.md' },
     assetsInlineLimit: 0,
     reportCompressedSize: false,

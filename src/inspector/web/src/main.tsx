@@ -12,6 +12,7 @@ followPlace();
 followSearch();
 followKeys();
 tick();
+// First, so that the entries arrive while the page is rendered.
+void run();
 const page = document.getElementById('page');
 if (page) render(<App />, page);
-void run();
