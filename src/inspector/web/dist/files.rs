@@ -14,7 +14,7 @@
     ("assets/graphiql-DSg8C_Kg.css", "text/css; charset=utf-8", include_bytes!("assets/graphiql-DSg8C_Kg.css.gz")),
     ("assets/hint-Dsfhu7Yi.js", "text/javascript; charset=utf-8", include_bytes!("assets/hint-Dsfhu7Yi.js.gz")),
     ("assets/hint-F1eHbe8y.js", "text/javascript; charset=utf-8", include_bytes!("assets/hint-F1eHbe8y.js.gz")),
-    ("assets/index-BE7tXm-q.js", "text/javascript; charset=utf-8", include_bytes!("assets/index-BE7tXm-q.js.gz")),
+    ("assets/index-BB-aQexk.js", "text/javascript; charset=utf-8", include_bytes!("assets/index-BB-aQexk.js.gz")),
     ("assets/index-DkTMO2XH.css", "text/css; charset=utf-8", include_bytes!("assets/index-DkTMO2XH.css.gz")),
     ("assets/info-CNEkTXaG.js", "text/javascript; charset=utf-8", include_bytes!("assets/info-CNEkTXaG.js.gz")),
     ("assets/info-addon-DcrjUfoM.js", "text/javascript; charset=utf-8", include_bytes!("assets/info-addon-DcrjUfoM.js.gz")),

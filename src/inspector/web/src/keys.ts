@@ -72,9 +72,12 @@ function handle(event: KeyboardEvent): boolean {
   }
 }
 
+/** The element, because the state of the page changes only after a dialog has closed. */
+const isDialogOpen = () => document.querySelector('dialog[open]') !== null;
+
 export function followKeys(): void {
   addEventListener('keydown', (event) => {
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || dialog.peek() !== undefined) return;
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isDialogOpen()) return;
     if (isField(event.target)) {
       if (event.key !== 'Escape') return;
       document.getElementById('list')?.focus();
