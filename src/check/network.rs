@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::report::{Fault, NotPassed, Passed};
 use super::target::Target;
 use crate::telemetry::error_chain;
-use crate::upstream::DialError;
+use crate::upstream::{DialError, of_example};
 
 /// Looks up the name that is dialled: that of the proxy if there is one.
 pub(super) async fn look_up(target: &Target) -> Result<Passed<()>, NotPassed> {
@@ -41,11 +41,9 @@ pub(super) async fn look_up(target: &Target) -> Result<Passed<()>, NotPassed> {
         Err(error) => {
             let fix = if proxy.is_some() {
                 "Check HTTPS_PROXY: it names the proxy.".to_owned()
-            } else if name.starts_with("id.appsync-api.") {
-                // Of `https://ID.appsync-api…`, which must be valid in example files.
-                "The host has the placeholder ID of an example. To find your API's URL: \
-                 aws appsync list-graphql-apis --query 'graphqlApis[].uris.GRAPHQL'"
-                    .to_owned()
+            } else if let Some(example) = of_example(&name) {
+                // Files of examples are valid configurations.
+                example.to_string()
             } else {
                 format!(
                     "Check the host in the URL, and DNS: getent hosts {name}\n\
