@@ -97,14 +97,7 @@ fn push_bounded(mut tokens: VecDeque<Box<str>>, token: &str) -> VecDeque<Box<str
 
 /// Returns `text` with the known tokens masked.
 pub fn mask_known(text: &[u8]) -> Cow<'_, [u8]> {
-    let known = current();
-    let mut masked = Cow::Borrowed(text);
-    let mut at = 0;
-    while let Some((start, end)) = known.next(&masked, at) {
-        overwrite(&mut masked.to_mut()[start..end]);
-        at = end;
-    }
-    masked
+    current().masked(text)
 }
 
 /// Returns `text` with the known tokens masked.
@@ -130,8 +123,9 @@ pub fn mask_known_body(body: Bytes) -> Bytes {
 
 /// Masks the known tokens in the values of headers.
 pub fn mask_headers(headers: &mut HeaderMap) {
+    let known = current();
     for value in headers.values_mut() {
-        if let Cow::Owned(masked) = mask_known(value.as_bytes())
+        if let Cow::Owned(masked) = known.masked(value.as_bytes())
             && let Ok(masked) = HeaderValue::from_bytes(&masked)
         {
             *value = masked;
@@ -176,6 +170,17 @@ impl HeldTokens {
             shortest: lengths.min().unwrap_or(usize::MAX),
             patterns,
         }
+    }
+
+    /// Returns `text` with the tokens masked.
+    fn masked<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
+        let mut masked = Cow::Borrowed(text);
+        let mut at = 0;
+        while let Some((start, end)) = self.next(&masked, at) {
+            overwrite(&mut masked.to_mut()[start..end]);
+            at = end;
+        }
+        masked
     }
 
     /// Returns the range of the first token in `text` that begins at or after `at`.
