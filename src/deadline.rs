@@ -40,7 +40,9 @@ pin_project! {
         #[pin]
         future: F,
         deadline: Deadline,
-        at: Instant,
+        limit: Duration,
+        // Unset until the future is polled, because most are ready at once.
+        at: Option<Instant>,
     }
 }
 
@@ -127,7 +129,8 @@ pub fn timeout<F: Future>(limit: Duration, future: F) -> Timeout<F> {
     Timeout {
         future,
         deadline: Deadline::default(),
-        at: Instant::now() + limit,
+        limit,
+        at: None,
     }
 }
 
@@ -140,7 +143,11 @@ impl<F: Future> Future for Timeout<F> {
         let this = self.project();
         match this.future.poll(cx) {
             Poll::Ready(output) => Poll::Ready(Ok(output)),
-            Poll::Pending => this.deadline.poll(cx, *this.at).map(|()| Err(Elapsed)),
+            Poll::Pending => {
+                let limit = *this.limit;
+                let at = *this.at.get_or_insert_with(|| Instant::now() + limit);
+                this.deadline.poll(cx, at).map(|()| Err(Elapsed))
+            }
         }
     }
 }

@@ -53,7 +53,8 @@ pub(super) struct RequestAttributes<'a> {
 pub struct UpstreamSpan {
     span: Span,
     is_continued: bool,
-    begun: SystemTime,
+    /// Unset without a span.
+    begun: Option<SystemTime>,
 }
 
 impl Trace {
@@ -95,23 +96,26 @@ impl Trace {
 
     /// Begins the span of an exchange with upstream by a request with this `method`.
     pub fn upstream_span(&self, method: &'static str) -> UpstreamSpan {
-        let parent = self.span.id();
-        let span = if self.span.is_disabled() {
-            Span::none()
-        } else {
-            info_span!(
-                target: TARGET,
-                parent: parent,
-                "exchange",
-                otel.name = method,
-                otel.kind = "client",
-                http.request.method = http_method(method),
-            )
-        };
+        let is_continued = self.is_continued;
+        if self.span.is_disabled() {
+            return UpstreamSpan {
+                span: Span::none(),
+                is_continued,
+                begun: None,
+            };
+        }
+        let span = info_span!(
+            target: TARGET,
+            parent: self.span.id(),
+            "exchange",
+            otel.name = method,
+            otel.kind = "client",
+            http.request.method = http_method(method),
+        );
         UpstreamSpan {
             span,
-            is_continued: self.is_continued,
-            begun: opentelemetry::time::now(),
+            is_continued,
+            begun: Some(opentelemetry::time::now()),
         }
     }
 
@@ -168,12 +172,11 @@ impl UpstreamSpan {
     /// Ends the span with the status of the response or the code of an error. `steps` has the duration of
     /// each step before the response, in order.
     pub fn end(self, steps: [(&'static str, Duration); 2], outcome: Result<u16, &str>) {
-        if self.span.is_disabled() {
+        let Some(mut at) = self.begun else {
             return;
-        }
+        };
         let context = self.span.context();
         let span = context.span();
-        let mut at = self.begun;
         for (step, took) in steps {
             if !took.is_zero() {
                 at += took;
