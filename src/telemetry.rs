@@ -19,7 +19,7 @@ pub use log::{
     parse_filter,
 };
 pub use otlp::{Export, TraceConfig, TraceError};
-pub use record::{EndedBy, Record, RecordedRejection};
+pub use record::{EndedBy, Record, RecordedRejection, UNKNOWN_METHOD, method_name};
 pub use record_code::RecordCode;
 pub use request_id::{RequestId, X_REQUEST_ID};
 pub use trace::{TRACEPARENT, TRACESTATE, Trace, UpstreamSpan};

@@ -16,7 +16,7 @@ use super::target::Target;
 use super::websocket;
 use crate::diagnose;
 use crate::sign::RequestTarget;
-use crate::upstream::{Error, Repeat, Timing, UpstreamKind, read_to_end};
+use crate::upstream::{Error, Repeat, Timing, UpstreamKind, UpstreamRequest, read_to_end};
 
 /// A request to send.
 struct Sent {
@@ -154,22 +154,15 @@ async fn exchange_in_time(target: &Target, request: &Sent, limit: usize) -> Resu
 }
 
 async fn exchange(target: &Target, request: &Sent, limit: usize) -> Result<Answer, Error> {
-    let Sent {
-        method,
-        target: path,
-        headers,
-        body,
-    } = request;
-    let (headers, body) = (headers.clone(), body.clone());
+    let request = UpstreamRequest {
+        method: request.method.clone(),
+        target: &request.target,
+        headers: request.headers.clone(),
+        body: request.body.clone(),
+        repeat: Repeat::Safe,
+    };
     let mut timing = Timing::default();
-    let sending = target.upstream.send(
-        method.clone(),
-        path,
-        headers,
-        body,
-        Repeat::Safe,
-        &mut timing,
-    );
+    let sending = target.upstream.send(&request, &mut timing);
     let (head, body) = sending.await?.into_parts();
     let body = read_to_end(Limited::new(body, limit)).await;
     Ok(Answer {

@@ -13,7 +13,7 @@ use http::response::Parts;
 
 use super::client_headers::{HeaderError, to_entries};
 use super::error_response::ErrorResponse;
-use super::exchange::{ExchangeError, UpstreamRequest, exchange};
+use super::exchange::{ExchangeError, exchange};
 use super::field_denial;
 use super::filters::{LiveFilter, SubscriptionFilters};
 use super::identified::identified;
@@ -24,7 +24,7 @@ use crate::realtime::{Pool, Subscription};
 use crate::sign::{RequestTarget, TargetError, redact};
 use crate::telemetry::metrics::RouteMetrics;
 use crate::telemetry::{ErrorSearch, Record, UpstreamSpan, error_chain};
-use crate::upstream::{Error, HeaderPolicy, Repeat, Upstream};
+use crate::upstream::{Error, HeaderPolicy, Repeat, Upstream, UpstreamRequest};
 
 /// The API behind an AppSync route.
 #[derive(Debug)]
@@ -171,9 +171,8 @@ impl AppSyncApi {
         record.bytes_in = body.len();
         record.capture.request_body(&body);
         self.check_filters(&body);
-        let request = UpstreamRequest {
+        let mut request = UpstreamRequest {
             method: Method::POST,
-            name: "POST",
             target: &self.target,
             headers,
             body,
@@ -181,7 +180,8 @@ impl AppSyncApi {
         };
         // The session or batch that owns the operation cancels it at the drain's deadline.
         let expired = std::future::pending();
-        let response = exchange(&self.upstream, &self.policy, request, expired, record).await?;
+        let exchanged = exchange(&self.upstream, &self.policy, &mut request, expired, record);
+        let response = exchanged.await?;
         let status = response.status();
         record.status = status.as_u16();
         let limit = if status.is_success() {

@@ -1,32 +1,21 @@
 //! One signed HTTP exchange with upstream: sends a request, and records and traces it. Routes of
 //! every kind use it.
 
+use std::pin::pin;
 use std::time::Instant;
 
-use bytes::Bytes;
 use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::graphql::OperationKind;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use crate::sign::{RequestTarget, redact};
-use crate::telemetry::{Record, RecordCode};
-use crate::upstream::{self, ERROR_TYPE, HeaderPolicy, Repeat, ResponseBody, Timing, Upstream};
+use crate::sign::redact;
+use crate::telemetry::{Record, RecordCode, method_name};
+use crate::upstream::{
+    self, ERROR_TYPE, HeaderPolicy, Repeat, ResponseBody, Timing, Upstream, UpstreamRequest,
+};
 
 /// The header with AWS's id of the request.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
-
-/// A request whose headers may go upstream.
-#[derive(Debug)]
-pub struct UpstreamRequest<'a> {
-    pub method: Method,
-    /// The method's name in traces.
-    pub name: &'static str,
-    pub target: &'a RequestTarget,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-    /// Whether upstream may process it twice.
-    pub repeat: Repeat,
-}
 
 /// An exchange in progress. If it is dropped, because the client abandoned the request, the record shows
 /// how far it came.
@@ -54,45 +43,34 @@ pub enum ExchangeError {
 pub async fn exchange(
     upstream: &Upstream,
     policy: &HeaderPolicy,
-    request: UpstreamRequest<'_>,
+    request: &mut UpstreamRequest<'_>,
     expired: impl Future<Output = ()>,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, ExchangeError> {
-    let UpstreamRequest {
-        method,
-        name,
-        target,
-        mut headers,
-        body,
-        repeat,
-    } = request;
-    let span = record.trace.upstream_span(name);
-    policy.continue_trace(&mut headers, &span);
+    let span = record.trace.upstream_span(method_name(&request.method));
+    policy.continue_trace(&mut request.headers, &span);
     let mut progress = Progress {
         record,
         timing: Timing::default(),
         begun: Instant::now(),
         is_done: false,
     };
-    let capture = progress.record.capture.clone();
-    let shown = capture
-        .is_on()
-        .then(|| (method.clone(), headers.clone(), body.clone()));
-    let sent = upstream.send(method, target, headers, body, repeat, &mut progress.timing);
-    let result = tokio::select! {
-        result = sent => result.map_err(ExchangeError::from),
-        () = expired => Err(ExchangeError::Expired),
+    let result = {
+        // `select!` would move both futures.
+        let sent = pin!(upstream.send(request, &mut progress.timing));
+        let expired = pin!(expired);
+        tokio::select! {
+            biased;
+            result = sent => result.map_err(ExchangeError::from),
+            () = expired => Err(ExchangeError::Expired),
+        }
     };
     progress.is_done = true;
     let timing = progress.timing;
     drop(progress);
-    if let (Some((method, headers, body)), Some(now)) = (shown, timing.signed_at) {
-        // At the same time, the signature is the same.
-        let signed = upstream.signed_request(&method, target, headers, &body, now);
-        if let Ok((uri, headers)) = Box::pin(signed).await {
-            let status = result.as_ref().ok().map(Response::status);
-            capture.sent(&method, &uri, &headers, &body, timing.attempts, status);
-        }
+    if record.capture.is_on() {
+        let status = result.as_ref().ok().map(Response::status);
+        Box::pin(capture(upstream, request, timing, status, record)).await;
     }
     record.sent = Some(
         result
@@ -106,6 +84,28 @@ pub async fn exchange(
     redact::mask_headers(response.headers_mut());
     record_response(response.headers(), record);
     Ok(response)
+}
+
+/// Shows the request as it was signed to the inspector.
+async fn capture(
+    upstream: &Upstream,
+    request: &UpstreamRequest<'_>,
+    timing: Timing,
+    status: Option<StatusCode>,
+    record: &Record,
+) {
+    let Some(now) = timing.signed_at else {
+        return;
+    };
+    let (method, headers, body) = (&request.method, request.headers.clone(), &request.body);
+    // At the same time, the signature is the same.
+    let signed = upstream.signed_request(method, request.target, headers, body, now);
+    if let Ok((uri, headers)) = signed.await {
+        let attempts = timing.attempts;
+        record
+            .capture
+            .sent(method, &uri, &headers, body, attempts, status);
+    }
 }
 
 /// Records how long the steps of an exchange took.

@@ -24,6 +24,6 @@ pub use admit::{NotAdmitted, RequestedOperation, admit};
 pub use api::{AppSyncApi, LiveSubscription, read_error, record_denial};
 pub use client_headers::{HeaderError, from_entries};
 pub use error_response::ErrorResponse;
-pub use exchange::{ExchangeError, UpstreamRequest, exchange, record_response, record_timing};
+pub use exchange::{ExchangeError, exchange, record_response, record_timing};
 pub use field_denial::FieldDenials;
 pub use identified::{identified, identify_own};

@@ -22,11 +22,11 @@ use super::forward::send;
 use super::relay_graphql::relay_graphql;
 use super::request_body;
 use super::stream::{begin, not_opened};
-use crate::operation::{RequestedOperation, UpstreamRequest};
+use crate::operation::RequestedOperation;
 use crate::session::StreamOperation;
 use crate::sign::decode;
 use crate::telemetry::Record;
-use crate::upstream::Repeat;
+use crate::upstream::{Repeat, UpstreamRequest};
 
 /// Serves a request on an Events route, by its method.
 pub(super) async fn serve(
@@ -77,15 +77,14 @@ async fn publish(
     let json = HeaderValue::from_static(Media::Json.as_str());
     headers.insert(CONTENT_TYPE, json.clone());
     headers.insert(ACCEPT, json);
-    let request = UpstreamRequest {
-        name: "POST",
+    let mut request = UpstreamRequest {
         method: Method::POST,
         target: call.api.target(),
         headers,
         body,
         repeat: Repeat::Never,
     };
-    let sent = send(call.route, request, record).await;
+    let sent = send(call.route, &mut request, record).await;
     let upstream = &call.route.upstream;
     let share = &call.client.share;
     relay_graphql(upstream, sent?, Media::Json, false, share, record).await

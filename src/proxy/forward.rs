@@ -9,12 +9,13 @@ use super::client::Client;
 use super::error::Error;
 use super::exposure::Relayed;
 use super::relay::relay;
-use super::request::method_name;
 use super::request_body;
 use super::route::Route;
-use crate::operation::{UpstreamRequest, exchange};
+use crate::operation::exchange;
 use crate::telemetry::Record;
-use crate::upstream::{Repeat, ResponseBody, filter_response_headers, set_length_of_empty_body};
+use crate::upstream::{
+    Repeat, ResponseBody, UpstreamRequest, filter_response_headers, set_length_of_empty_body,
+};
 
 /// Forwards a request: a path below the route's path goes to the same path below the target's.
 pub(super) async fn forward(
@@ -30,22 +31,21 @@ pub(super) async fn forward(
     if body.is_empty() {
         set_length_of_empty_body(&head.method, &mut head.headers);
     }
-    let request = UpstreamRequest {
-        name: method_name(&head.method),
+    let mut request = UpstreamRequest {
         repeat: Repeat::from(&head.method),
         method: head.method,
         target: &target,
         headers: head.headers,
         body,
     };
-    let (head, body) = send(route, request, record).await?;
+    let (head, body) = send(route, &mut request, record).await?;
     relay(head, body, &client.share, record).await
 }
 
 /// Signs and sends a request, and returns upstream's response. The headers are those that go upstream.
 pub(super) async fn send(
     route: &Route,
-    request: UpstreamRequest<'_>,
+    request: &mut UpstreamRequest<'_>,
     record: &mut Record,
 ) -> Result<(Parts, ResponseBody), Error> {
     let expired = route.expired.cancelled();

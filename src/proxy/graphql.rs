@@ -13,9 +13,9 @@ use countersign_protocol::graphql::{
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
 };
-use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Uri};
 use hyper::body::Incoming;
+use serde_json::value::RawValue;
 
 use super::accept::{Media, ResponseFormat};
 use super::body::Body;
@@ -26,19 +26,18 @@ use super::forward::send;
 use super::parameters::operation_from_query;
 use super::relay_graphql::relay_graphql;
 use super::{batch, request_body, sse_single, stream};
-use crate::operation::{RequestedOperation, UpstreamRequest};
+use crate::operation::RequestedOperation;
 use crate::telemetry::Record;
-use crate::upstream::Repeat;
+use crate::upstream::{Repeat, UpstreamRequest};
 
 /// What a client asks for, once it may have it. The futures below hold this instead of all that it was
 /// derived from.
 enum Asked {
     /// An operation that has a single response.
-    Once(SingleOperation),
-    /// The results of an operation as they come. The session checks whether the operation may run.
-    Stream(HeaderMap, ResponseFormat, SelectedOperation, Box<Inspected>),
+    Once(Box<SingleOperation>),
+    Stream(Box<StreamedOperation>),
     /// A stream that says why there are no results.
-    Refused(Response<Body>),
+    Refused(Box<Response<Body>>),
 }
 
 struct SingleOperation {
@@ -48,49 +47,70 @@ struct SingleOperation {
     repeat: Repeat,
 }
 
+/// An operation whose results are sent as they come. The session checks whether it may run.
+struct StreamedOperation {
+    headers: HeaderMap,
+    format: ResponseFormat,
+    selected: SelectedOperation,
+    inspected: Box<Inspected>,
+}
+
 /// Serves a request on a GraphQL route, by its method.
 pub(super) async fn serve(
     call: Call<'_>,
     request: Box<Request<Incoming>>,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
-    let (head, body) = request.into_parts();
-    if let Some(token) = sse_single::token(&head)
-        && (head.method != Method::GET || !has_parameter(&head, "query"))
+    if let Some(token) = sse_single::token(&request)
+        && (request.method() != Method::GET || !has_parameter(request.uri(), "query"))
     {
-        return Box::pin(sse_single::serve(call, &token, head, body, record)).await;
+        return Box::pin(sse_single::serve(call, &token, *request, record)).await;
     }
-    match head.method {
-        Method::POST => post(call, into_headers(head), body, record).await,
-        Method::GET => respond(call, get(call, head, record)?, record).await,
-        Method::PUT => sse_single::reserve(call, head.headers),
-        method => Err(Error::Method {
-            method: shown(method.as_str()),
-            allow: "GET, POST, PUT, DELETE",
-        }),
+    let asked = match *request.method() {
+        Method::POST => {
+            let (headers, body) = into_headers_and_body(*request);
+            check_type(&headers)?;
+            let body = request_body::read_json(call.route, body, &call.client.slot, record).await?;
+            if let Some(items) = batch_items(&body)? {
+                return Box::pin(batch::run(call, headers, items, record)).await;
+            }
+            posted(call, headers, &body, record)?
+        }
+        Method::GET => get(call, *request, record)?,
+        Method::PUT => return sse_single::reserve(call, request.into_parts().0.headers),
+        ref method => {
+            return Err(Error::Method {
+                method: shown(method.as_str()),
+                allow: "GET, POST, PUT, DELETE",
+            });
+        }
+    };
+    match asked {
+        Asked::Once(operation) => run_once(call, operation, record).await,
+        Asked::Stream(operation) => {
+            let StreamedOperation {
+                headers,
+                format,
+                selected,
+                inspected,
+            } = *operation;
+            Box::pin(stream::open(call, headers, format, selected, inspected)).await
+        }
+        Asked::Refused(response) => Ok(*response),
     }
 }
 
 /// Drops the rest of the head at once, so that no future holds it.
-fn into_headers(head: Parts) -> HeaderMap {
-    head.headers
+fn into_headers_and_body(request: Request<Incoming>) -> (HeaderMap, Incoming) {
+    let (head, body) = request.into_parts();
+    (head.headers, body)
 }
 
-async fn post(
-    call: Call<'_>,
-    headers: HeaderMap,
-    body: Incoming,
-    record: &mut Record,
-) -> Result<Response<Body>, Error> {
-    check_type(&headers)?;
-    let body = request_body::read_json(call.route, body, &call.client.slot, record).await?;
-    if let Some(items) = batch::items(&body)? {
-        let items = items
-            .iter()
-            .map(|item| body.slice_ref(item.get().as_bytes()));
-        return Box::pin(batch::run(call, headers, items.collect(), record)).await;
-    }
-    respond(call, posted(call, headers, &body, record)?, record).await
+/// Returns the operations of a batch, `None` if the body is not an array.
+fn batch_items(body: &Bytes) -> Result<Option<Vec<Bytes>>, Error> {
+    let items = batch::items(body)?;
+    let slice = |item: &&RawValue| body.slice_ref(item.get().as_bytes());
+    Ok(items.map(|items| items.iter().map(slice).collect()))
 }
 
 fn posted(
@@ -105,8 +125,8 @@ fn posted(
     ask(call, headers, selection, inspected, record)
 }
 
-fn get(call: Call<'_>, head: Parts, record: &mut Record) -> Result<Asked, Error> {
-    let mut operation = operation_from_query(head.uri.query().unwrap_or_default())?;
+fn get(call: Call<'_>, request: Request<Incoming>, record: &mut Record) -> Result<Asked, Error> {
+    let mut operation = operation_from_query(request.uri().query().unwrap_or_default())?;
     operation.strip_persisted();
     let documents = call.sessions.documents();
     let (selected, inspected) = Inspected::any_operation(operation, documents);
@@ -119,7 +139,8 @@ fn get(call: Call<'_>, head: Parts, record: &mut Record) -> Result<Asked, Error>
     if call.accept.response_format(None) != Some(ResponseFormat::Sse) {
         selected.as_ref().map_err(Clone::clone)?;
     }
-    ask(call, head.headers, Some(selected), inspected, record)
+    let (headers, _) = into_headers_and_body(request);
+    ask(call, headers, Some(selected), inspected, record)
 }
 
 /// Determines what a client asks for, in the format that it accepts, and whether it may have it.
@@ -156,53 +177,45 @@ fn ask(
             call.admit(RequestedOperation::Graphql(&inspected))?;
             let body = inspected.into_body();
             call.api.check_filters(&body);
-            Ok(Asked::Once(SingleOperation {
+            Ok(Asked::Once(Box::new(SingleOperation {
                 headers,
                 body,
                 media,
                 repeat: kind.map_or(Repeat::Never, Repeat::from),
-            }))
+            })))
         }
         Some(format @ (ResponseFormat::Sse | ResponseFormat::Multipart)) => match selection {
             Some(Ok(selected)) => {
                 record.trace.pass_on(&mut headers);
                 let inspected = inspected.into_operation(selected.kind);
                 let inspected = Box::new(inspected.map_err(Error::MalformedJson)?);
-                Ok(Asked::Stream(headers, format, selected, inspected))
+                Ok(Asked::Stream(Box::new(StreamedOperation {
+                    headers,
+                    format,
+                    selected,
+                    inspected,
+                })))
             }
-            Some(Err(error)) => Ok(Asked::Refused(stream::refused(&error))),
+            Some(Err(error)) => Ok(Asked::Refused(Box::new(stream::refused(&error)))),
             None => Err(Error::NoQuery),
         },
-    }
-}
-
-async fn respond(
-    call: Call<'_>,
-    asked: Asked,
-    record: &mut Record,
-) -> Result<Response<Body>, Error> {
-    match asked {
-        Asked::Once(operation) => run_once(call, operation, record).await,
-        Asked::Stream(headers, format, selected, inspected) => {
-            Box::pin(stream::open(call, headers, format, selected, inspected)).await
-        }
-        Asked::Refused(response) => Ok(response),
     }
 }
 
 /// Runs an operation that has a single response, and relays it as it arrives.
 async fn run_once(
     call: Call<'_>,
-    operation: SingleOperation,
+    operation: Box<SingleOperation>,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
     let media = operation.media;
     let is_strict = call.route.requests.is_strict;
-    let request = upstream_request(call, operation, is_strict);
-    let sent = send(call.route, request, record).await;
+    let mut request = upstream_request(call, *operation, is_strict);
+    let sent = send(call.route, &mut request, record).await?;
+    drop(request);
     let upstream = &call.route.upstream;
     let share = &call.client.share;
-    relay_graphql(upstream, sent?, media, is_strict, share, record).await
+    relay_graphql(upstream, sent, media, is_strict, share, record).await
 }
 
 fn upstream_request(
@@ -220,7 +233,6 @@ fn upstream_request(
         headers.remove(ACCEPT_ENCODING);
     }
     UpstreamRequest {
-        name: "POST",
         method: Method::POST,
         target: call.api.target(),
         headers,
@@ -234,8 +246,8 @@ fn record_operation(selected: &SelectedOperation, record: &mut Record) {
     record.set_name(selected.name.as_deref());
 }
 
-fn has_parameter(head: &Parts, parameter: &str) -> bool {
-    let query = head.uri.query().unwrap_or_default();
+fn has_parameter(uri: &Uri, parameter: &str) -> bool {
+    let query = uri.query().unwrap_or_default();
     let mut names = query.split('&').map(|pair| pair.split('=').next());
     names.any(|name| name == Some(parameter))
 }

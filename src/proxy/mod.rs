@@ -52,15 +52,15 @@ use locate::{Located, Routes};
 pub use parameters::operation_from_query;
 pub use readings::{AmbiguousPath, Matching, NestedRoute, Top, check as check_readings};
 pub use relay_graphql::{begins_with_data, rejection_body, request_errors};
+use request::request_line;
 pub use request::{RefusedRequest, RoutedRequest};
-use request::{method_name, request_line};
 pub use route::{RequestLimits, Route};
 pub use slot::{Slot, Slots};
 
 use crate::guard::{self, Admission, Cors, Guard, Navigations, Refusal, is_opened_in_a_window};
 use crate::inspector::Inspector;
 use crate::session::Sessions;
-use crate::telemetry::{Record, X_REQUEST_ID};
+use crate::telemetry::{Record, X_REQUEST_ID, method_name};
 use crate::upstream::UpstreamKind;
 
 /// Everything behind the proxied port.

@@ -10,7 +10,7 @@ use super::error::{Error, ErrorFormat};
 use super::locate::Located;
 use super::route::Route;
 use crate::telemetry::tasks::Panicked;
-use crate::telemetry::{Record, RequestId, Trace};
+use crate::telemetry::{Record, RequestId, Trace, UNKNOWN_METHOD, method_name};
 
 /// A request with its record, its route and what its head determines.
 #[derive(Debug)]
@@ -33,9 +33,6 @@ pub struct RefusedRequest {
     pub(super) route: Option<Arc<Route>>,
     pub(super) error_format: ErrorFormat,
 }
-
-/// The name of a method that is unknown or has no name in the log.
-const UNKNOWN: &str = "OTHER";
 
 impl RoutedRequest {
     /// Returns the request as it was received.
@@ -64,28 +61,28 @@ impl RoutedRequest {
     }
 
     /// Refuses the request.
-    pub fn refuse(self, error: Error) -> Box<RefusedRequest> {
-        Box::new(RefusedRequest {
+    pub fn refuse(self, error: Error) -> RefusedRequest {
+        RefusedRequest {
             error,
             record: self.record,
             route: self.located.map(|located| located.route),
             error_format: self.error_format,
-        })
+        }
     }
 }
 
 impl RefusedRequest {
     /// Returns the refusal of a request whose record was written when a panic dropped it.
-    pub fn by_panic(panicked: Panicked, id: RequestId, error_format: ErrorFormat) -> Box<Self> {
-        let mut record = Box::new(Record::new(UNKNOWN));
+    pub fn by_panic(panicked: Panicked, id: RequestId, error_format: ErrorFormat) -> Self {
+        let mut record = Box::new(Record::new(UNKNOWN_METHOD));
         record.id = id;
         record.discard();
-        Box::new(Self {
+        Self {
             error: panicked.into(),
             record,
             route: None,
             error_format,
-        })
+        }
     }
 }
 
@@ -98,20 +95,6 @@ pub(super) fn request_line(line: &[u8]) -> (&'static str, Option<Uri>) {
         .next()
         .and_then(|word| word.split(|byte| *byte == b'?').next());
     let path = path.and_then(|path| Uri::try_from(path).ok());
-    let name = method.as_ref().map_or(UNKNOWN, method_name);
+    let name = method.as_ref().map_or(UNKNOWN_METHOD, method_name);
     (name, path)
-}
-
-/// Returns the method as the log and traces name it.
-pub(super) fn method_name(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        _ => UNKNOWN,
-    }
 }

@@ -6,8 +6,7 @@ use std::borrow::Cow;
 use countersign_protocol::dialect::{SSE_CONTENT_TYPE, StreamRequest, StreamResponse};
 use countersign_protocol::graphql::{is_object, shown};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use http::request::Parts;
-use http::{HeaderName, Method, Response, StatusCode};
+use http::{HeaderName, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 
 use super::body::Body;
@@ -23,12 +22,12 @@ use crate::telemetry::Record;
 const TOKEN: HeaderName = HeaderName::from_static("x-graphql-event-stream-token");
 
 /// Returns the token of a stream, if the request has one that is not empty.
-pub(super) fn token(request: &Parts) -> Option<String> {
-    let by_header = request.headers.get(TOKEN);
+pub(super) fn token(request: &Request<Incoming>) -> Option<String> {
+    let by_header = request.headers().get(TOKEN);
     let by_header = by_header.map(|value| String::from_utf8_lossy(value.as_bytes()));
     by_header
         .map(Cow::into_owned)
-        .or_else(|| parameter(request, "token"))
+        .or_else(|| parameter(request.uri(), "token"))
         .filter(|token| !token.is_empty())
 }
 
@@ -48,10 +47,10 @@ pub(super) fn reserve(call: Call<'_>, headers: HeaderMap) -> Result<Response<Bod
 pub(super) async fn serve(
     call: Call<'_>,
     token: &str,
-    request: Parts,
-    body: Incoming,
+    request: Request<Incoming>,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
+    let (request, body) = request.into_parts();
     let streams = call.sessions.reserved();
     let owner = &StreamOwner::new(&call.route.name, call.admission);
     let outcome = match request.method {
@@ -75,7 +74,7 @@ pub(super) async fn serve(
             streams.start(owner, token, operation).await
         }
         Method::DELETE => {
-            let id = parameter(&request, "operationId").filter(|id| !id.is_empty());
+            let id = parameter(&request.uri, "operationId").filter(|id| !id.is_empty());
             let id = id.ok_or(Error::StreamOperationId("is missing"))?;
             streams.stop(owner, token, id).await
         }
@@ -101,8 +100,8 @@ pub(super) async fn serve(
     Ok(response)
 }
 
-fn parameter(request: &Parts, parameter: &str) -> Option<String> {
-    let pairs = request.uri.query()?.split('&');
+fn parameter(uri: &Uri, parameter: &str) -> Option<String> {
+    let pairs = uri.query()?.split('&');
     let mut found = pairs.filter_map(|pair| pair.split_once('='));
     let (_, value) = found.find(|(name, _)| *name == parameter)?;
     decode(value).ok()

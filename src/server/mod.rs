@@ -43,7 +43,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tower::Service as _;
 use tracing::{debug, warn};
 
 use accept::{ConnectionSlots, Slot, accept};
@@ -59,7 +58,7 @@ pub use listener::Listener;
 use malformed::MAX_HEADERS;
 pub use passed::{Passed, PassedError};
 use peer::Peer;
-use stack::request_stack;
+use stack::RequestStack;
 pub use tls::{Certificate, Tls, TlsConfig, TlsError};
 use tls::{OpenError, Opened, open};
 use write_timeout::WriteTimeout;
@@ -297,7 +296,6 @@ impl Server {
         S: AsyncRead + AsyncWrite + Peer + Unpin + Send + 'static,
     {
         let state = Arc::new(ConnectionState::new(is_spare));
-        let limit = self.connections.limit();
         let evictions = if is_spare {
             // Evicting the connection would free no slot.
             Evictions::default()
@@ -312,22 +310,21 @@ impl Server {
             Arc::clone(&self.proxy),
             client.peer,
         );
-        let stack = request_stack(
-            &self.proxy,
-            &self.memory,
-            &self.slots,
+        let stack = RequestStack {
+            proxy: &self.proxy,
+            memory: &self.memory,
+            slots: &self.slots,
             client,
-            &state,
-            limit,
-        );
+            state: &state,
+            connection_limit: self.connections.limit(),
+        };
         let mut builder = http1::Builder::new();
         builder
             .timer(PeerTimer)
             // `ClientStream` has timers of its own, for heads and for the time between requests.
             .header_read_timeout(None)
             .max_buf_size(self.config.request_head);
-        // The stack is always ready, so it need not be polled for each request.
-        let service = service_fn(move |request| stack.clone().call(request));
+        let service = service_fn(move |request| stack.respond(request));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = connection.with_upgrades();
         let ended = loop {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use tracing::{debug, info, warn};
 
 use super::graphql_errors::GraphqlErrors;
@@ -400,5 +400,22 @@ impl Drop for Record {
             }
             self.write();
         }
+    }
+}
+
+/// The name of a method that is unknown or has no name in the log.
+pub const UNKNOWN_METHOD: &str = "OTHER";
+
+/// Returns the method as the log and traces name it.
+pub fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => UNKNOWN_METHOD,
     }
 }

@@ -9,9 +9,11 @@ mod kind;
 use std::any::Any;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
+use pin_project_lite::pin_project;
 use tokio::time::{Instant, sleep};
 use tracing::{dispatcher, error, warn};
 
@@ -30,6 +32,16 @@ tokio::task_local! {
 )]
 pub struct Panicked;
 
+pin_project! {
+    /// The future of [`caught`].
+    #[derive(Debug)]
+    pub struct Caught<F> {
+        #[pin]
+        future: F,
+        task: Task,
+    }
+}
+
 /// The pause before a task is restarted for the first time. It doubles with each panic.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(10);
@@ -38,20 +50,27 @@ const RECOVERED_AFTER: Duration = Duration::from_secs(60);
 
 /// Runs a future, and counts a panic in it and returns it as an error. Values that the future borrows
 /// mutably stay as the panic left them.
-///
-/// This is not an `async fn`, because its future would contain the given one twice.
-pub fn caught<F: Future>(
-    task: Task,
-    future: F,
-) -> impl Future<Output = Result<F::Output, Panicked>> {
-    let catching = TASK.scope(task, AssertUnwindSafe(future).catch_unwind());
-    catching.map(move |ended| ended.map_err(|payload| count(task, payload)))
+pub fn caught<F: Future>(task: Task, future: F) -> Caught<F> {
+    Caught { future, task }
 }
 
 /// Runs a blocking function as [`caught`] runs a future.
 pub fn caught_blocking<T>(task: Task, run: impl FnOnce() -> T) -> Result<T, Panicked> {
     let ended = TASK.sync_scope(task, || catch_unwind(AssertUnwindSafe(run)));
     ended.map_err(|payload| count(task, payload))
+}
+
+impl<F: Future> Future for Caught<F> {
+    type Output = Result<F::Output, Panicked>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match caught_blocking(*this.task, || this.future.poll(cx)) {
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(panicked) => Poll::Ready(Err(panicked)),
+        }
+    }
 }
 
 /// Runs a task until it ends by itself. Restarts it after each panic, with a growing pause.

@@ -43,6 +43,18 @@ pub struct Timing {
     pub attempts: u32,
 }
 
+/// A request before it is signed. Its headers may go upstream: they contain no authentication and no
+/// hop-by-hop headers.
+#[derive(Debug)]
+pub struct UpstreamRequest<'a> {
+    pub method: Method,
+    pub target: &'a RequestTarget,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// Whether upstream may process it twice.
+    pub repeat: Repeat,
+}
+
 /// The upstream of one route.
 #[derive(Debug)]
 pub struct Upstream {
@@ -155,10 +167,8 @@ impl Upstream {
         &self.tasks
     }
 
-    /// Signs a request and sends it.
-    ///
-    /// `headers` must not contain authentication or hop-by-hop headers. The signature covers the headers
-    /// for which AWS requires it, and the content type if there is a body.
+    /// Signs a request and sends it. The signature covers the headers for which AWS requires it, and the
+    /// content type if there is a body.
     ///
     /// A request that AWS rejected because of its credentials or its time is signed and sent once more
     /// after these have been renewed.
@@ -172,44 +182,30 @@ impl Upstream {
     /// See [`Error`]; [`Error::sent`] returns whether upstream may have acted on the request.
     pub async fn send(
         &self,
-        method: Method,
-        target: &RequestTarget,
-        headers: HeaderMap,
-        body: Bytes,
-        repeat: Repeat,
+        request: &UpstreamRequest<'_>,
         timing: &mut Timing,
     ) -> Result<Response<ResponseBody>, Error> {
-        let started = Instant::now();
+        let (method, target, body) = (&request.method, request.target, &request.body);
         match self.endpoint.kind {
-            UpstreamKind::Graphql => self.recorder.operation(&body),
-            UpstreamKind::Events => self.recorder.publish(&body),
+            UpstreamKind::Graphql => self.recorder.operation(body),
+            UpstreamKind::Events => self.recorder.publish(body),
             UpstreamKind::Http => self.recorder.request(method.as_str(), target.as_str()),
         }
-        let mut attempts = Attempts::new(started, repeat);
-        let mut renewals = Renewals::new(repeat == Repeat::Safe);
+        let mut signed_at = Instant::now();
+        let mut attempts = Attempts::new(signed_at, request.repeat);
+        let mut renewals = Renewals::new(request.repeat == Repeat::Safe);
         loop {
-            let signed_at = Instant::now();
-            let mut signed = headers.clone();
             let now = self.next_signing_time(renewals);
             timing.signed_at = Some(now);
             timing.attempts += 1;
-            let uri = self.sign(&method, target, &mut signed, &body, now, timing);
-            let attempted = match uri.await {
-                Ok(uri) => {
-                    let mut request = Request::new(body.clone());
-                    *request.method_mut() = method.clone();
-                    *request.uri_mut() = uri;
-                    *request.headers_mut() = signed;
-                    self.attempt(request, repeat, &mut attempts, timing).await
-                }
-                Err(error) => Err(error.into()),
-            };
+            let attempted = self.attempt(request, now, &mut attempts, timing).await;
             let mut response = match attempted {
                 Ok(response) => response,
                 Err(failed) => {
                     let next = attempts.next(failed);
-                    let next = next.map_err(|error| error.with_headers(&headers))?;
+                    let next = next.map_err(|error| error.with_headers(&request.headers))?;
                     self.metrics.replayed(next);
+                    signed_at = Instant::now();
                     continue;
                 }
             };
@@ -217,15 +213,16 @@ impl Upstream {
             if is_final.await.map_err(|error| attempts.last(error))? {
                 if is_rejection_status(response.status()) {
                     // Signed again: at the same time, the signature is the same.
-                    let mut signed = headers.clone();
-                    let again = self.sign(&method, target, &mut signed, &body, now, timing);
-                    if let Ok(uri) = Box::pin(again).await {
-                        let sent = self.sent_request(method, &uri, signed, body);
+                    let headers = request.headers.clone();
+                    let again = self.signed_request(method, target, headers, body, now);
+                    if let Ok((uri, headers)) = Box::pin(again).await {
+                        let sent = self.sent_request(method.clone(), &uri, headers, body.clone());
                         response.extensions_mut().insert(sent);
                     }
                 }
                 return Ok(response);
             }
+            signed_at = Instant::now();
         }
     }
 
@@ -308,17 +305,24 @@ impl Upstream {
         }
     }
 
-    /// Sends a signed request on a pooled connection.
+    /// Signs a request at `now`, and sends it on a pooled connection.
     async fn attempt(
         &self,
-        request: Request<Bytes>,
-        repeat: Repeat,
+        request: &UpstreamRequest<'_>,
+        now: SystemTime,
         attempts: &mut Attempts,
         timing: &mut Timing,
     ) -> Result<Response<ResponseBody>, Failed> {
+        let (method, target, body) = (&request.method, request.target, &request.body);
+        let mut signed = Request::new(body.clone());
+        signed.method_mut().clone_from(method);
+        signed.headers_mut().clone_from(&request.headers);
+        let headers = signed.headers_mut();
+        let uri = self.sign(method, target, headers, body, now, timing);
+        *signed.uri_mut() = uri.await?;
         let started = attempts.started;
         let leasing = Instant::now();
-        let lease = self.pool.lease(attempts.dialled_after).await?;
+        let lease = self.pool.lease(attempts.dialled_after, leasing).await?;
         let dial = lease.dial();
         let is_new = dial.started >= started;
         if dial.started + dial.took > leasing {
@@ -333,8 +337,9 @@ impl Upstream {
         let sending = Instant::now();
         let after = self.config.first_byte;
         let remaining = after.saturating_sub(attempts.waited);
-        let answered = timeout(remaining, lease.send(request, repeat)).await;
-        attempts.waited += sending.elapsed();
+        let answered = timeout(remaining, lease.send(signed, request.repeat)).await;
+        let answered_at = Instant::now();
+        attempts.waited += answered_at - sending;
         let failed = match answered {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(Failed::new(error, dial.started, !is_new)),
@@ -353,7 +358,7 @@ impl Upstream {
             self.metrics.clock_offset_seconds.set(offset);
         }
         let spent = timing.signing + timing.connect;
-        timing.first_byte = started.elapsed().saturating_sub(spent);
+        timing.first_byte = (answered_at - started).saturating_sub(spent);
         let idle = self.config.idle;
         let (mut parts, body) = response.into_parts();
         // Over HTTP/2, hyper does not report data beyond a length of 0 as an error.

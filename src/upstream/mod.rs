@@ -30,7 +30,7 @@ mod tasks;
 mod tunnel;
 mod websocket;
 
-pub use client::{Timing, Upstream};
+pub use client::{Timing, Upstream, UpstreamRequest};
 pub use clock_skew::current_date;
 pub use config::UpstreamConfig;
 pub use dial::{ConnectorOptions, Dialer};

@@ -87,21 +87,26 @@ impl ConnectionPool {
         }))
     }
 
-    /// Returns a slot on a connection. With `after`, the dial of the connection must have started later.
+    /// Returns a slot on a connection. With `after`, the dial of the connection must have started later. `now`
+    /// is the present.
     ///
     /// # Errors
     /// When no slot is free and a connection cannot be opened.
-    pub(super) async fn lease(&self, after: Option<Instant>) -> Result<Lease, Arc<DialError>> {
+    pub(super) async fn lease(
+        &self,
+        after: Option<Instant>,
+        now: Instant,
+    ) -> Result<Lease, Arc<DialError>> {
         let receiver = {
             let mut slots = self.0.slots.lock();
-            if let Some(slot) = slots.take(after, Instant::now(), slots_of) {
+            if let Some(slot) = slots.take(after, now, slots_of) {
                 return Ok(Lease::new(slot, &self.0));
             }
             let (sender, receiver) = oneshot::channel();
-            slots.wait(sender, after, Instant::now());
+            slots.wait(sender, after, now);
             receiver
         };
-        self.0.serve(|_| {});
+        self.0.serve(now, |_| {});
         let cancelled = || DialError::Connect {
             address: self.0.dialer.address().to_string(),
             source: "the attempt to connect was cancelled".into(),
@@ -145,24 +150,26 @@ impl Shared {
             expires: now + lifetime,
         };
         let carried = connection.slots().unwrap_or(0);
-        self.serve(|slots| slots.opened(opened, carried, now))
+        self.serve(now, |slots| slots.opened(opened, carried, now))
     }
 
     fn release(self: &Arc<Self>, id: Id) {
         let max_idle = self.config.pool_max_idle;
-        self.serve(|slots| slots.release(id, Instant::now(), max_idle));
+        let now = Instant::now();
+        self.serve(now, |slots| slots.release(id, now, max_idle));
     }
 
     /// Changes the slots, gives those that are free to waiting requests, and dials as many connections
     /// as the others need.
     fn serve<T>(
         self: &Arc<Self>,
+        now: Instant,
         change: impl FnOnce(&mut ConnectionSlots<Arc<Connection>, Waiter>) -> T,
     ) -> T {
         let (changed, served, dials) = {
             let mut slots = self.slots.lock();
             let changed = change(&mut slots);
-            let served = slots.serve(Instant::now(), slots_of);
+            let served = slots.serve(now, slots_of);
             (changed, served, slots.dials_needed(Waiter::is_closed))
         };
         for (waiter, slot) in served {
@@ -214,7 +221,7 @@ impl Dialling {
             }
             Err(error) => {
                 let error = Arc::new(error);
-                for waiter in pool.serve(|slots| slots.dial_failed(Some(started))) {
+                for waiter in pool.serve(Instant::now(), |slots| slots.dial_failed(Some(started))) {
                     let _ = waiter.send(Err(Arc::clone(&error)));
                 }
             }
@@ -259,7 +266,7 @@ impl Dialling {
         };
         let on_grown = || {
             if let Some(pool) = pool.upgrade() {
-                pool.serve(|_| {});
+                pool.serve(Instant::now(), |_| {});
             }
         };
         let unused = async {
@@ -310,12 +317,12 @@ impl Lease {
     ///
     /// # Errors
     /// When the connection is lost, or upstream refuses the request.
-    pub(super) async fn send(
+    pub(super) fn send(
         &self,
         request: Request<Bytes>,
         repeat: Repeat,
-    ) -> Result<Response<Incoming>, SendError> {
-        self.slot.connection.send(request, repeat).await
+    ) -> impl Future<Output = Result<Response<Incoming>, SendError>> + use<> {
+        self.slot.connection.send(request, repeat)
     }
 
     /// Removes the connection from the pool, so that no other request uses it.

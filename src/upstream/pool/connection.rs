@@ -9,6 +9,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::TryFutureExt as _;
+use futures_util::future::Either;
 use http::header::{HOST, HeaderValue};
 use http::uri::Authority;
 use http::{Request, Response, Uri};
@@ -160,24 +162,24 @@ impl Connection {
     ///
     /// # Errors
     /// When the connection is lost, or upstream refuses the request.
-    pub(super) async fn send(
+    pub(super) fn send(
         &self,
         request: Request<Bytes>,
         repeat: Repeat,
-    ) -> Result<Response<Incoming>, SendError> {
+    ) -> impl Future<Output = Result<Response<Incoming>, SendError>> + use<> {
+        // Not an `async fn`, whose future would hold the request as well.
         match &self.sender {
             Sender::Http1(sender) => {
                 let request = in_origin_form(request).map(Full::new);
                 let response = sender.lock().try_send_request(request);
-                response.await.map_err(|error| SendError::new(error, false))
+                Either::Left(response.map_err(|error| SendError::new(error, false)))
             }
             Sender::Http2(sender) => {
                 let (head, data) = request.into_parts();
                 let (body, proof) = Http2Body::new(data, repeat);
                 let request = Request::from_parts(head, body);
                 let response = sender.clone().try_send_request(request);
-                let failed = |error| SendError::new(error, proof.holds());
-                response.await.map_err(failed)
+                Either::Right(response.map_err(move |error| SendError::new(error, proof.holds())))
             }
         }
     }
