@@ -11,7 +11,7 @@ use crate::memory::Share;
 use crate::session::ClientConnection;
 
 /// The client's connection, and the slot of its request.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Client {
     /// The address of the client; `None` on a unix socket.
     pub peer: Option<SocketAddr>,

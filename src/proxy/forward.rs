@@ -1,5 +1,8 @@
 //! Sends requests upstream, and forwards those on routes that are not AppSync's.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use http::response::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -48,7 +51,12 @@ pub(super) async fn send(
     request: &mut UpstreamRequest<'_>,
     record: &mut Record,
 ) -> Result<(Parts, ResponseBody), Error> {
-    let expired = route.expired.cancelled();
+    // The server polls the requests of a connection when the deadline expires, so they need not register for it,
+    // which takes a lock.
+    let expired = poll_fn(|_| match route.expired.is_cancelled() {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    });
     let sent = exchange(&route.upstream, &route.headers, request, expired, record).await;
     let (mut head, body) = sent?.into_parts();
     filter_response_headers(&mut head.headers);

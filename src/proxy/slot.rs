@@ -20,12 +20,16 @@ pub struct Slots {
     limit: usize,
 }
 
-/// The slot of one request; it is released when all clones are dropped.
-#[derive(Clone, Debug)]
+/// The slot of the requests of one connection, which has one request at a time.
+#[derive(Debug)]
 pub struct Slot {
     slots: Slots,
-    permit: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
 }
+
+/// Releases the slot of a request when it is dropped.
+#[derive(Debug)]
+pub struct SlotGuard<'a>(&'a Slot);
 
 /// How long a body may take while too many bodies are awaited.
 const CROWDED: Duration = Duration::from_secs(1);
@@ -44,7 +48,7 @@ impl Slots {
     pub fn slot(&self) -> Slot {
         Slot {
             slots: self.clone(),
-            permit: Arc::default(),
+            permit: Mutex::default(),
         }
     }
 
@@ -61,6 +65,11 @@ impl Slots {
 }
 
 impl Slot {
+    /// Begins a request, whose response has begun when the guard is dropped.
+    pub fn guard(&self) -> SlotGuard<'_> {
+        SlotGuard(self)
+    }
+
     /// Takes the slot until the request's response begins.
     ///
     /// # Errors
@@ -93,6 +102,12 @@ impl Slot {
     }
 }
 
+impl Drop for SlotGuard<'_> {
+    fn drop(&mut self) {
+        drop(self.0.permit.lock().take());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,10 +125,11 @@ mod tests {
         assert!(none.is_none());
         assert_eq!(patience, CROWDED);
         assert!(slots.check().is_ok());
+        let request = second.guard();
         second.take().unwrap();
         assert!(slots.check().is_err());
         assert!(first.take().is_err());
-        drop(second);
+        drop(request);
         first.take().unwrap();
         drop(counted);
         assert!(first.wait(TOTAL).0.is_some());

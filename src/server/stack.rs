@@ -54,11 +54,8 @@ impl<'a> RequestStack<'a> {
             request.trace();
             handled = Ok(match self.check(&request) {
                 Ok(()) => {
-                    let client = Client {
-                        slot: self.slots.slot(),
-                        ..self.client.clone()
-                    };
-                    self.proxy.handle(request, &client).await
+                    let _in_flight = self.client.slot.guard();
+                    self.proxy.handle(request, self.client).await
                 }
                 // Errors become responses, in the format that the clients of the route expect.
                 Err(error) => self.proxy.refuse(request.refuse(error)),
