@@ -36,12 +36,13 @@ pin_project! {
     /// A future with a time limit. It holds its future once, where an `async fn` would hold it as an argument,
     /// too.
     #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
     pub struct Timeout<F> {
         #[pin]
         future: F,
         deadline: Deadline,
         limit: Duration,
-        // Unset until the future is polled, because most are ready at once.
+        // Unset until the future is pending, because most are ready at once.
         at: Option<Instant>,
     }
 }
@@ -124,7 +125,7 @@ pub async fn allowance(limit: Duration) {
 }
 
 /// Returns a future that waits for a peer. `future` is polled first. It resolves with [`Elapsed`] if `future`
-/// takes longer than `limit`.
+/// takes longer than `limit` after it was first pending.
 pub fn timeout<F: Future>(limit: Duration, future: F) -> Timeout<F> {
     Timeout {
         future,

@@ -182,6 +182,7 @@ impl AppSyncApi {
         let expired = std::future::pending();
         let exchanged = exchange(&self.upstream, &self.policy, &mut request, expired, record);
         let response = exchanged.await?;
+        drop(request);
         let status = response.status();
         record.status = status.as_u16();
         let limit = if status.is_success() {

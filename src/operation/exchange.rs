@@ -35,8 +35,8 @@ pub enum ExchangeError {
     Upstream(#[from] upstream::Error),
 }
 
-/// Sends a request, and returns the response when its head has arrived. Stops waiting when `expired`
-/// resolves.
+/// Adds the headers of the trace to a request and sends it. Returns the response when its head has arrived.
+/// Stops waiting when `expired` resolves.
 ///
 /// # Errors
 /// If upstream cannot be reached, closes the connection early or does not respond in time.

@@ -84,10 +84,11 @@ async fn publish(
         body,
         repeat: Repeat::Never,
     };
-    let sent = send(call.route, &mut request, record).await;
+    let sent = send(call.route, &mut request, record).await?;
+    drop(request);
     let upstream = &call.route.upstream;
     let share = &call.client.share;
-    relay_graphql(upstream, sent?, Media::Json, false, share, record).await
+    relay_graphql(upstream, sent, Media::Json, false, share, record).await
 }
 
 async fn subscribe(

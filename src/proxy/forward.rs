@@ -42,17 +42,24 @@ pub(super) async fn forward(
         body,
     };
     let (head, body) = send(route, &mut request, record).await?;
+    drop(request);
     relay(head, body, &client.share, record).await
 }
 
 /// Signs and sends a request, and returns upstream's response. The headers are those that go upstream.
+///
+/// Only for the future of a client's request, and not for a task of its own, which the end of the drain would
+/// not wake.
 pub(super) async fn send(
     route: &Route,
     request: &mut UpstreamRequest<'_>,
     record: &mut Record,
 ) -> Result<(Parts, ResponseBody), Error> {
-    // The server polls the requests of a connection when the deadline expires, so they need not register for it,
-    // which takes a lock.
+    if route.expired.is_cancelled() {
+        return Err(Error::Draining);
+    }
+    // Does not join the list of those who wait for the deadline: the server polls the request when it expires
+    // (`Server::serve_http`).
     let expired = poll_fn(|_| match route.expired.is_cancelled() {
         true => Poll::Ready(()),
         false => Poll::Pending,

@@ -71,7 +71,7 @@ pub(super) async fn serve(
             let (headers, body) = into_headers_and_body(*request);
             check_type(&headers)?;
             let body = request_body::read_json(call.route, body, &call.client.slot, record).await?;
-            if let Some(items) = batch_items(&body)? {
+            if let Some(items) = split_batch(&body)? {
                 return Box::pin(batch::run(call, headers, items, record)).await;
             }
             posted(call, headers, &body, record)?
@@ -107,7 +107,7 @@ fn into_headers_and_body(request: Request<Incoming>) -> (HeaderMap, Incoming) {
 }
 
 /// Returns the operations of a batch, `None` if the body is not an array.
-fn batch_items(body: &Bytes) -> Result<Option<Vec<Bytes>>, Error> {
+fn split_batch(body: &Bytes) -> Result<Option<Vec<Bytes>>, Error> {
     let items = batch::items(body)?;
     let slice = |item: &&RawValue| body.slice_ref(item.get().as_bytes());
     Ok(items.map(|items| items.iter().map(slice).collect()))

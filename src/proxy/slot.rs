@@ -44,33 +44,22 @@ impl Slots {
         }
     }
 
-    /// Returns a slot that is not taken yet.
+    /// Returns the slot of a new connection, which is not taken.
     pub fn slot(&self) -> Slot {
         Slot {
             slots: self.clone(),
             permit: Mutex::default(),
         }
     }
-
-    /// Checks that a slot is free, without taking it.
-    ///
-    /// # Errors
-    /// When no slot is free.
-    pub fn check(&self) -> Result<(), Error> {
-        match self.in_flight.available_permits() {
-            0 => Err(Error::TooManyInFlight(self.limit)),
-            _ => Ok(()),
-        }
-    }
 }
 
 impl Slot {
-    /// Begins a request, whose response has begun when the guard is dropped.
+    /// Returns a guard that releases the slot. A request holds it until its response begins.
     pub fn guard(&self) -> SlotGuard<'_> {
         SlotGuard(self)
     }
 
-    /// Takes the slot until the request's response begins.
+    /// Takes the slot for a request, which holds a [`guard`](Self::guard).
     ///
     /// # Errors
     /// When no slot is free.
@@ -79,6 +68,17 @@ impl Slot {
         let permit = free.map_err(|_| Error::TooManyInFlight(self.slots.limit))?;
         *self.permit.lock() = Some(permit);
         Ok(())
+    }
+
+    /// Checks that a slot is free, without taking it.
+    ///
+    /// # Errors
+    /// When no slot is free.
+    pub fn check(&self) -> Result<(), Error> {
+        match self.slots.in_flight.available_permits() {
+            0 => Err(Error::TooManyInFlight(self.slots.limit)),
+            _ => Ok(()),
+        }
     }
 
     /// Counts a request whose body is awaited, until the permit is dropped. Returns the permit and the
@@ -124,10 +124,10 @@ mod tests {
         let (none, patience) = second.wait(TOTAL);
         assert!(none.is_none());
         assert_eq!(patience, CROWDED);
-        assert!(slots.check().is_ok());
+        assert!(first.check().is_ok());
         let request = second.guard();
         second.take().unwrap();
-        assert!(slots.check().is_err());
+        assert!(first.check().is_err());
         assert!(first.take().is_err());
         drop(request);
         first.take().unwrap();

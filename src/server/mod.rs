@@ -16,6 +16,7 @@ mod dev_ca;
 mod eviction;
 mod framing;
 pub(crate) mod half_close;
+mod handler;
 mod linger;
 mod listener;
 mod malformed;
@@ -24,7 +25,6 @@ mod peer;
 mod request_wait;
 #[cfg(target_os = "linux")]
 mod sock_diag;
-mod stack;
 mod tls;
 #[cfg_attr(windows, path = "unix_socket_windows.rs")]
 mod unix_socket;
@@ -53,12 +53,12 @@ use connection::{ClientStream, UnusualHead};
 use connection_state::ConnectionState;
 pub use dev_ca::DevCaError;
 use eviction::Evictions;
+use handler::RequestHandler;
 use listener::Accepted;
 pub use listener::Listener;
 use malformed::MAX_HEADERS;
 pub use passed::{Passed, PassedError};
 use peer::Peer;
-use stack::RequestStack;
 pub use tls::{Certificate, Tls, TlsConfig, TlsError};
 use tls::{OpenError, Opened, open};
 use write_timeout::WriteTimeout;
@@ -310,10 +310,9 @@ impl Server {
             Arc::clone(&self.proxy),
             client.peer,
         );
-        let stack = RequestStack {
+        let handler = RequestHandler {
             proxy: &self.proxy,
             memory: &self.memory,
-            slots: &self.slots,
             client,
             state: &state,
             connection_limit: self.connections.limit(),
@@ -324,7 +323,7 @@ impl Server {
             // `ClientStream` has timers of its own, for heads and for the time between requests.
             .header_read_timeout(None)
             .max_buf_size(self.config.request_head);
-        let service = service_fn(move |request| stack.respond(request));
+        let service = service_fn(move |request| handler.respond(request));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = connection.with_upgrades();
         let ended = loop {
@@ -332,6 +331,7 @@ impl Server {
                 ended = &mut connection => ended,
                 () = self.drain_begins(state.has_begun()) => {
                     Pin::new(&mut connection).graceful_shutdown();
+                    // The requests rely on it that they are polled after `expired` (`proxy::forward::send`).
                     match self.tasks.expired.run_until_cancelled(&mut connection).await {
                         Some(ended) => break ended,
                         None => match timeout(FINAL_RESPONSES, &mut connection).await {

@@ -35,6 +35,7 @@ pub struct Panicked;
 pin_project! {
     /// The future of [`caught`].
     #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
     pub struct Caught<F> {
         #[pin]
         future: F,
@@ -49,7 +50,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 const RECOVERED_AFTER: Duration = Duration::from_secs(60);
 
 /// Runs a future, and counts a panic in it and returns it as an error. Values that the future borrows
-/// mutably stay as the panic left them.
+/// mutably stay as the panic left them. A panic while an unfinished future is dropped is not caught.
 pub fn caught<F: Future>(task: Task, future: F) -> Caught<F> {
     Caught { future, task }
 }

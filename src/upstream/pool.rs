@@ -87,8 +87,8 @@ impl ConnectionPool {
         }))
     }
 
-    /// Returns a slot on a connection. With `after`, the dial of the connection must have started later. `now`
-    /// is the present.
+    /// Returns a slot on a connection. With `after`, the dial of the connection must have started later. `now` is
+    /// the time, which the caller has just read.
     ///
     /// # Errors
     /// When no slot is free and a connection cannot be opened.
@@ -103,7 +103,8 @@ impl ConnectionPool {
                 return Ok(Lease::new(slot, &self.0));
             }
             let (sender, receiver) = oneshot::channel();
-            slots.wait(sender, after, now);
+            // Read again under the lock, because those who wait are in the order of these times.
+            slots.wait(sender, after, Instant::now());
             receiver
         };
         self.0.serve(now, |_| {});

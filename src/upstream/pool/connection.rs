@@ -158,7 +158,8 @@ impl Connection {
         self.heard.is_since(instant)
     }
 
-    /// Sends a request with an absolute URI and without a `Host`, and returns the head of its response.
+    /// Sends a request with an absolute URI and without a `Host` at once. The future returns the head of the
+    /// response; dropping it cancels the request.
     ///
     /// # Errors
     /// When the connection is lost, or upstream refuses the request.

@@ -12,21 +12,20 @@ use super::connection::TrackedBody;
 use super::connection_state::ConnectionState;
 use super::framing::{self, has_odd_body};
 use crate::memory::Memory;
-use crate::proxy::{Client, Error, Proxy, RefusedRequest, RoutedRequest, Slots};
+use crate::proxy::{Client, Error, Proxy, RefusedRequest, RoutedRequest};
 use crate::telemetry::tasks::{Panicked, Task, caught};
 
 /// What the requests of one connection have in common.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RequestStack<'a> {
+pub(super) struct RequestHandler<'a> {
     pub(super) proxy: &'a Proxy,
     pub(super) memory: &'a Memory,
-    pub(super) slots: &'a Slots,
     pub(super) client: &'a Client,
     pub(super) state: &'a Arc<ConnectionState>,
     pub(super) connection_limit: usize,
 }
 
-impl<'a> RequestStack<'a> {
+impl<'a> RequestHandler<'a> {
     /// Returns the response to a request.
     pub(super) fn respond(
         self,
@@ -35,10 +34,10 @@ impl<'a> RequestStack<'a> {
         // First, so that a request has a record, which becomes its log line, its span and its metrics, even
         // if it is refused. Not in the future, which would hold the request twice.
         let request = self.proxy.begin(request, self.client);
-        self.respond_to(request)
+        self.handle(request)
     }
 
-    async fn respond_to(
+    async fn handle(
         self,
         mut request: Box<RoutedRequest>,
     ) -> Result<Response<TrackedBody>, Infallible> {
@@ -84,11 +83,12 @@ impl<'a> RequestStack<'a> {
         if self.state.is_spare() {
             return Err(Error::TooManyClients(self.connection_limit));
         }
-        // Before its body is read.
+        // While memory is short, no body is read.
         if self.memory.is_short() {
             return Err(Error::MemoryShort);
         }
-        // It takes its slot only when its body has arrived (see `proxy::slot`), so that slow bodies hold none.
-        self.slots.check()
+        // Refused at once, but the request takes its slot only when its body has arrived (see `proxy::slot`), so
+        // that slow bodies hold none.
+        self.client.slot.check()
     }
 }
