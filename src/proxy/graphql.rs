@@ -106,7 +106,7 @@ fn into_headers_and_body(request: Request<Incoming>) -> (HeaderMap, Incoming) {
     (head.headers, body)
 }
 
-/// Returns the operations of a batch, `None` if the body is not an array.
+/// Returns the operations of a batch; `None` if the body is not an array, or an empty one.
 fn split_batch(body: &Bytes) -> Result<Option<Vec<Bytes>>, Error> {
     let items = batch::items(body)?;
     let slice = |item: &&RawValue| body.slice_ref(item.get().as_bytes());
