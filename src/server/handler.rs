@@ -34,7 +34,8 @@ impl<'a> RequestHandler<'a> {
         // First, so that a request has a record, which becomes its log line, its span and its metrics, even
         // if it is refused. Not in the future, which would hold the request twice.
         let request = self.proxy.begin(request, self.client);
-        self.handle(request)
+        // On the heap, because hyper keeps room for the future as long as the connection is open.
+        Box::pin(self.handle(request))
     }
 
     async fn handle(
