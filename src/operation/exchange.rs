@@ -56,7 +56,7 @@ pub async fn exchange(
         is_done: false,
     };
     let result = {
-        // `select!` would move both futures.
+        // Without `pin!`, `select!` would copy both futures.
         let sent = pin!(upstream.send(request, &mut progress.timing));
         let expired = pin!(expired);
         tokio::select! {

@@ -20,7 +20,7 @@ pub struct Client {
     /// Counts the connection against the limit. A WebSocket keeps it.
     pub permit: Arc<OwnedSemaphorePermit>,
     pub connection: ClientConnection,
-    /// The slot of the request. On a connection of HTTP/1.1 there is one request at a time.
+    /// The slot of the connection's present request.
     pub slot: Slot,
     /// The connection's share of the budget for buffered responses.
     pub share: Share,

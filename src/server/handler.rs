@@ -61,7 +61,8 @@ impl<'a> RequestHandler<'a> {
                 Err(error) => self.proxy.refuse(request.refuse(error)),
             });
         };
-        // It has no output, because each poll would move it, and is pinned, because `await` would move it.
+        // The response is not the output of this future, because each poll would copy it. `pin!` saves the copy of
+        // the future that `await` makes.
         let _ = pin!(caught(Task::Request, handling)).await;
         let mut response = handled.unwrap_or_else(|panicked| {
             let refused = RefusedRequest::by_panic(panicked, id, error_format);

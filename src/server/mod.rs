@@ -331,7 +331,7 @@ impl Server {
                 ended = &mut connection => ended,
                 () = self.drain_begins(state.has_begun()) => {
                     Pin::new(&mut connection).graceful_shutdown();
-                    // The requests rely on it that they are polled after `expired` (`proxy::forward::send`).
+                    // Polls the requests when `expired` is cancelled: `proxy::forward::send` waits for that.
                     match self.tasks.expired.run_until_cancelled(&mut connection).await {
                         Some(ended) => break ended,
                         None => match timeout(FINAL_RESPONSES, &mut connection).await {
