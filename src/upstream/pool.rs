@@ -265,9 +265,9 @@ impl Dialling {
                 pool.release(id);
             }
         };
-        let on_grown = || {
+        let on_grown = |carried| {
             if let Some(pool) = pool.upgrade() {
-                pool.serve(Instant::now(), |_| {});
+                pool.serve(Instant::now(), |slots| slots.set_slots(id, carried));
             }
         };
         let unused = async {

@@ -229,13 +229,13 @@ fn in_origin_form<B>(mut request: Request<B>) -> Request<B> {
 
 impl Io {
     /// Reads and writes the connection until it ends. The requests on it report errors. Calls
-    /// `on_returned` when a slot has become free that was not free at once, and `on_grown` when there are
-    /// more slots than before.
+    /// `on_returned` when a slot has become free that was not free at once, and `on_grown` with
+    /// the number of slots when there are more than before.
     pub(super) async fn run(
         self,
         handle: Weak<Connection>,
         on_returned: impl Fn(),
-        on_grown: impl Fn(),
+        on_grown: impl Fn(usize),
     ) {
         match self {
             Self::Http1(connection) => {
@@ -261,7 +261,7 @@ impl Io {
                     let ended = connection.as_mut().poll(cx);
                     let now = slots_of(&connection);
                     if now > slots.swap(now, Ordering::Relaxed) {
-                        on_grown();
+                        on_grown(now);
                     }
                     ended
                 });

@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 /// `C` is a handle of a connection, `W` a handle of a waiting request.
 #[derive(Debug)]
 pub(super) struct ConnectionSlots<C, W> {
+    /// In the order of their numbers.
     connections: Vec<Entry<C>>,
+    /// The connections with free slots. The last one is taken first.
+    free: Vec<Id>,
     waiting: VecDeque<Waiting<W>>,
     dialling: usize,
     /// The slots of the connection that was opened last; the next one is expected to have as many.
@@ -21,7 +24,7 @@ pub(super) struct ConnectionSlots<C, W> {
 }
 
 /// The number of a connection in its pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Id(u64);
 
 /// A connection that was opened.
@@ -70,6 +73,7 @@ impl<C, W> Default for ConnectionSlots<C, W> {
     fn default() -> Self {
         Self {
             connections: Vec::new(),
+            free: Vec::new(),
             waiting: VecDeque::new(),
             dialling: 0,
             usual_slots: None,
@@ -89,27 +93,41 @@ impl<C: Clone, W> ConnectionSlots<C, W> {
         now: Instant,
         slots: impl Fn(&C) -> Option<usize>,
     ) -> Option<ConnectionSlot<C>> {
-        self.refresh(slots);
-        self.take_fitting(after, now)
-    }
-
-    /// Removes the connections that are closed.
-    fn refresh(&mut self, slots: impl Fn(&C) -> Option<usize>) {
-        self.connections.retain_mut(|entry| {
-            let carried = slots(&entry.opened.connection);
-            entry.slots = carried.unwrap_or(0);
-            carried.is_some()
-        });
-    }
-
-    fn take_fitting(&mut self, after: Option<Instant>, now: Instant) -> Option<ConnectionSlot<C>> {
-        let fits = |entry: &&mut Entry<C>| {
+        // Looks at few connections, because the caches do not hold all of them. Those that are removed on
+        // the way are at `place`, so the ones before it stay where they are.
+        for place in (0..self.free.len()).rev() {
+            let id = self.free[place];
+            let Some(entry) = self.entry(id) else {
+                continue;
+            };
             let is_new_enough = after.is_none_or(|after| entry.opened.dialled > after);
-            is_new_enough && now < entry.opened.expires && entry.in_flight < entry.slots
-        };
-        let fitting = self.connections.iter_mut().filter(fits);
-        let best = fitting.max_by_key(|entry| (entry.in_flight, entry.last_used))?;
-        Some(best.take(now))
+            if !is_new_enough || now >= entry.opened.expires {
+                continue;
+            }
+            let connection = entry.opened.connection.clone();
+            let Some(carried) = slots(&connection) else {
+                self.remove(id);
+                continue;
+            };
+            let is_taken = self.change(id, |entry| {
+                entry.slots = carried;
+                let is_free = entry.is_free();
+                if is_free {
+                    entry.in_flight += 1;
+                    entry.last_used = now;
+                }
+                is_free
+            });
+            if is_taken == Some(true) {
+                return Some(ConnectionSlot { id, connection });
+            }
+        }
+        None
+    }
+
+    /// Sets how many requests a connection carries at a time.
+    pub(super) fn set_slots(&mut self, id: Id, slots: usize) {
+        self.change(id, |entry| entry.slots = slots);
     }
 
     /// Adds a request that waits for a slot.
@@ -143,10 +161,11 @@ impl<C: Clone, W> ConnectionSlots<C, W> {
         self.connections.push(Entry {
             id,
             opened,
-            slots,
+            slots: 0,
             in_flight: 0,
             last_used: now,
         });
+        self.set_slots(id, slots);
         id
     }
 
@@ -171,13 +190,9 @@ impl<C: Clone, W> ConnectionSlots<C, W> {
         slots: impl Fn(&C) -> Option<usize>,
     ) -> Vec<(W, ConnectionSlot<C>)> {
         let mut served = Vec::new();
-        if self.waiting.is_empty() {
-            return served;
-        }
-        self.refresh(slots);
         let mut unserved = Vec::new();
         while let Some(waiting) = self.waiting.pop_front() {
-            match self.take_fitting(waiting.after, now) {
+            match self.take(waiting.after, now, &slots) {
                 Some(slot) => served.push((waiting.handle, slot)),
                 None => {
                     // No slot at all is free if none is for a request that takes any.
@@ -198,36 +213,42 @@ impl<C: Clone, W> ConnectionSlots<C, W> {
     /// Frees a slot. A connection that has expired is removed with its last request. Of more than
     /// `max_idle` connections without requests, the one that was used least recently is removed.
     pub(super) fn release(&mut self, id: Id, now: Instant, max_idle: usize) {
-        let Some(entry) = self.entry(id) else {
-            return;
-        };
-        entry.in_flight = entry.in_flight.saturating_sub(1);
-        entry.last_used = now;
-        if entry.in_flight > 0 {
-            return;
+        let unused_until = self.change(id, |entry| {
+            entry.in_flight = entry.in_flight.saturating_sub(1);
+            entry.last_used = now;
+            (entry.in_flight == 0).then_some(entry.opened.expires)
+        });
+        match unused_until.flatten() {
+            Some(expires) if now >= expires => self.remove(id),
+            Some(_) => self.remove_oldest_of(max_idle),
+            None => {}
         }
-        if now >= entry.opened.expires {
-            self.remove(id);
-            return;
-        }
-        let idle = self.connections.iter().filter(|entry| entry.in_flight == 0);
-        if idle.clone().count() > max_idle
-            && let Some(oldest) = idle.min_by_key(|entry| entry.last_used)
+    }
+
+    /// Removes the connection that was used least recently if there are more than `max_idle` without
+    /// requests.
+    fn remove_oldest_of(&mut self, max_idle: usize) {
+        // The free connections without requests come first.
+        let excess = self.free.get(max_idle).and_then(|id| self.entry(*id));
+        if excess.is_some_and(|entry| entry.in_flight == 0)
+            && let Some(oldest) = self.free.first()
         {
-            let oldest = oldest.id;
-            self.remove(oldest);
+            self.remove(*oldest);
         }
     }
 
     /// Removes a connection. It completes its requests and takes no others.
     pub(super) fn remove(&mut self, id: Id) {
         self.connections.retain(|entry| entry.id != id);
+        self.free.retain(|free| *free != id);
     }
 
     /// Removes the connections for which `is_dead` returns `true`.
     pub(super) fn remove_if(&mut self, is_dead: impl Fn(&C) -> bool) {
         self.connections
             .retain(|entry| !is_dead(&entry.opened.connection));
+        let connections = &self.connections;
+        self.free.retain(|id| position(connections, *id).is_some());
     }
 
     /// Removes a connection without requests if its last one ended `idle` ago, or if it has expired.
@@ -253,19 +274,45 @@ impl<C: Clone, W> ConnectionSlots<C, W> {
         Unused::Removed
     }
 
-    fn entry(&mut self, id: Id) -> Option<&mut Entry<C>> {
-        self.connections.iter_mut().find(|entry| entry.id == id)
+    /// Changes a connection, and with it the order of the free ones.
+    fn change<T>(&mut self, id: Id, change: impl FnOnce(&mut Entry<C>) -> T) -> Option<T> {
+        let entry = self.entry_mut(id)?;
+        let was_free = entry.is_free();
+        let changed = change(entry);
+        let (is_free, key) = (entry.is_free(), entry.key());
+        // From the end, where the connections in use are.
+        if was_free && let Some(place) = self.free.iter().rposition(|free| *free == id) {
+            self.free.remove(place);
+        }
+        if is_free {
+            let is_before = |free: &Id| self.entry(*free).is_none_or(|entry| entry.key() <= key);
+            let place = self.free.iter().rposition(is_before);
+            self.free.insert(place.map_or(0, |place| place + 1), id);
+        }
+        Some(changed)
+    }
+
+    fn entry(&self, id: Id) -> Option<&Entry<C>> {
+        position(&self.connections, id).map(|place| &self.connections[place])
+    }
+
+    fn entry_mut(&mut self, id: Id) -> Option<&mut Entry<C>> {
+        position(&self.connections, id).map(|place| &mut self.connections[place])
     }
 }
 
-impl<C: Clone> Entry<C> {
-    fn take(&mut self, now: Instant) -> ConnectionSlot<C> {
-        self.in_flight += 1;
-        self.last_used = now;
-        ConnectionSlot {
-            id: self.id,
-            connection: self.opened.connection.clone(),
-        }
+fn position<C>(connections: &[Entry<C>], id: Id) -> Option<usize> {
+    connections.binary_search_by_key(&id, |entry| entry.id).ok()
+}
+
+impl<C> Entry<C> {
+    fn is_free(&self) -> bool {
+        self.in_flight < self.slots
+    }
+
+    /// Of the free connections, the one with the greatest key is taken first.
+    fn key(&self) -> (usize, Instant) {
+        (self.in_flight, self.last_used)
     }
 }
 

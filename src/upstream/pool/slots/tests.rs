@@ -232,7 +232,7 @@ fn failed_dial_fails_no_request_that_came_later() {
 }
 
 #[test]
-fn each_connection_is_asked_once_for_all_waiting_requests() {
+fn only_a_connection_that_seems_to_fit_is_asked() {
     let mut pool = Pool::new();
     for connection in 'a'..='z' {
         pool.open(connection, HTTP1, 1);
@@ -249,9 +249,15 @@ fn each_connection_is_asked_once_for_all_waiting_requests() {
     let served = pool.slots.serve(pool.at(3), slots);
     let served: Vec<_> = served.iter().map(|(request, _)| *request).collect();
     assert_eq!(served, [0], "request 1000 needs a newer connection");
-    assert_eq!(asked.get(), 27);
+    assert_eq!(asked.get(), 1);
     pool.open('B', HTTP1, 3);
     assert_eq!(pool.serve(), [(1_000, 'B')], "the order is kept");
+    pool.slots.dials_needed(|_| true);
+    for connection in 'a'..='z' {
+        pool.release(connection, 4, 100);
+    }
+    assert!(pool.slots.take(None, pool.at(5), slots).is_some());
+    assert_eq!(asked.get(), 2, "one of many");
 }
 
 #[test]
@@ -260,7 +266,65 @@ fn connection_that_may_have_no_requests_at_the_moment_is_kept() {
     pool.open('a', 0, 1);
     assert_eq!(pool.take(2), None);
     pool.carried.insert('a', Some(HTTP2));
+    pool.slots.set_slots(pool.ids[&'a'], HTTP2);
     assert_eq!(pool.take(3), Some('a'));
+}
+
+#[test]
+fn connection_that_carries_fewer_requests_than_it_did_is_taken_when_it_carries_more() {
+    let mut pool = Pool::new();
+    pool.open('a', 2, 1);
+    assert_eq!(pool.take(2), Some('a'));
+    pool.carried.insert('a', Some(1));
+    assert_eq!(pool.take(3), None);
+    pool.carried.insert('a', Some(2));
+    pool.slots.set_slots(pool.ids[&'a'], 2);
+    assert_eq!(pool.take(4), Some('a'));
+}
+
+/// The same choice as a search of all connections, in random schedules.
+#[test]
+fn best_connection_is_taken_in_any_order_of_events() {
+    for seed in 0..200 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut pool = Pool::new();
+        // For each connection: the requests on it and its last use.
+        let mut used = BTreeMap::new();
+        for second in 1..200 {
+            let name = random.char('a'..='z');
+            let open = used.get(&name).copied();
+            match (random.u8(0..8), open) {
+                (0, None) if !pool.ids.contains_key(&name) => {
+                    pool.open(name, random.usize(0..4), second);
+                    used.insert(name, (0, second));
+                }
+                (1, Some(_)) => {
+                    used.remove(&name);
+                    pool.carried.insert(name, None);
+                }
+                (2, Some(_)) => {
+                    let slots = random.usize(0..4);
+                    pool.carried.insert(name, Some(slots));
+                    pool.slots.set_slots(pool.ids[&name], slots);
+                }
+                (3 | 4, Some((in_flight, _))) if in_flight > 0 => {
+                    used.insert(name, (in_flight - 1, second));
+                    pool.release(name, second, 100);
+                }
+                _ => {
+                    let free = |(name, (in_flight, _)): &(&char, &(usize, u64))| {
+                        pool.carried[name].is_some_and(|slots| *in_flight < slots)
+                    };
+                    let best = used.iter().filter(free).max_by_key(|(_, used)| **used);
+                    let best = best.map(|(name, _)| *name);
+                    assert_eq!(pool.take(second), best, "seed {seed}, second {second}");
+                    if let Some((in_flight, last)) = best.and_then(|best| used.get_mut(&best)) {
+                        (*in_flight, *last) = (*in_flight + 1, second);
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[test]
