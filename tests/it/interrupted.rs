@@ -73,6 +73,43 @@ async fn a_stream_ends_with_an_error_at_the_drain_deadline() {
     assert!(answer.body.contains("event: complete"), "{}", answer.body);
 }
 
+/// The rest of its body arrives in the second that final responses have.
+#[tokio::test]
+async fn a_request_that_is_complete_after_the_drain_deadline_is_not_sent() {
+    let mut world = World::builder()
+        .settings(&[("drain.timeout", "10m")])
+        .in_process()
+        .await;
+    world.switch(json!({ "gate": true }));
+    let mut socket = world.acked().await;
+    socket.subscribe("q", "{ slow(ms: 0) }").await;
+    let body = slow_post("late");
+    let head = format!(
+        "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         expect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(world.addr).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut begun = [0; 25];
+    within("the read of the body", stream.read_exact(&mut begun))
+        .await
+        .unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 100 Continue\r\n\r\n");
+    world
+        .saw("the query", |stats| stats.requests.queries == 1)
+        .await;
+    world.begin_drain();
+    world.hurry();
+    assert_eq!(socket.next().await["type"], "error", "the deadline");
+    let answer = within("the answer", raw_on(stream, body.as_bytes())).await;
+    check_response(&answer, Code::ShuttingDown, Sent::No);
+    world.switch(json!({ "gate": false }));
+    let mutations = &world.emulator.stats().mutations;
+    assert!(!mutations.contains_key("lobby/late"), "{mutations:?}");
+    world.drained().await;
+}
+
 /// The connection was closed without a response, and its client does not retry.
 #[tokio::test]
 async fn a_connection_opened_just_before_the_drain_is_answered() {
