@@ -35,33 +35,56 @@ const CONTENT_SHA256: &str = "x-amz-content-sha256";
 const DATE: &str = "x-amz-date";
 const TOKEN: &str = "x-amz-security-token";
 
-/// The signing key of a day and a scope. Its derivation costs more than a signature, so it is kept until
-/// the day ends or the credentials change.
+/// What the signatures of a day have in common. It is derived once, because that costs more than a signature,
+/// and kept until the day ends or the credentials change.
 #[derive(Debug, Default)]
 pub(super) struct SigningKey {
-    derived: Mutex<Option<DerivedKey>>,
+    derived: Mutex<Option<Arc<DerivedKey>>>,
 }
 
 #[derive(Debug)]
 struct DerivedKey {
-    /// `YYYYMMDD`
-    date: String,
     credentials: Arc<Snapshot>,
+    /// `YYYYMMDD/{region}/{service}/aws4_request`
+    scope: String,
     key: hmac::Key,
+    /// The session token as the value of a header.
+    token: Option<HeaderValue>,
 }
+
+/// A short text of ASCII characters.
+struct Ascii<const LENGTH: usize>([u8; LENGTH]);
 
 // === impl SigningKey ===
 
 impl SigningKey {
     /// Returns the key of the day `date` for `scope`, which must always be the same.
-    fn get(&self, date: &str, scope: &Scope, credentials: &Arc<Snapshot>) -> hmac::Key {
+    ///
+    /// # Errors
+    /// [`SignError::Header`] if the session token cannot be sent in a header.
+    fn get(
+        &self,
+        date: &str,
+        scope: &Scope,
+        credentials: &Arc<Snapshot>,
+    ) -> Result<Arc<DerivedKey>, SignError> {
         let mut derived = self.derived.lock();
         if let Some(derived) = &*derived
-            && derived.date == date
+            && derived.scope.starts_with(date)
             && Arc::ptr_eq(&derived.credentials, credentials)
         {
-            return derived.key.clone();
+            return Ok(Arc::clone(derived));
         }
+        let new = Arc::new(DerivedKey::new(date, scope, credentials)?);
+        *derived = Some(Arc::clone(&new));
+        Ok(new)
+    }
+}
+
+// === impl DerivedKey ===
+
+impl DerivedKey {
+    fn new(date: &str, scope: &Scope, credentials: &Arc<Snapshot>) -> Result<Self, SignError> {
         let secret = format!("AWS4{}", credentials.secret_key());
         let first = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
         let steps = [date, &scope.region, &scope.service, "aws4_request"];
@@ -69,12 +92,21 @@ impl SigningKey {
             let derived = hmac::sign(&key, step.as_bytes());
             hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())
         });
-        *derived = Some(DerivedKey {
-            date: date.to_owned(),
+        let token = credentials.session_token().map(str::to_owned);
+        Ok(Self {
             credentials: Arc::clone(credentials),
-            key: key.clone(),
-        });
-        key
+            scope: steps.join("/"),
+            key,
+            token: token.map(secret_value).transpose()?,
+        })
+    }
+}
+
+// === impl Ascii ===
+
+impl<const LENGTH: usize> Ascii<LENGTH> {
+    fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
@@ -91,16 +123,16 @@ pub(super) fn sign(
     now: SystemTime,
 ) -> Result<Signed, SignError> {
     let time = timestamp(now);
-    let date = &time[..8];
-    let Scope { region, service } = context.scope;
-    let scope = [date, region, service, "aws4_request"].join("/");
-    let payload = match context.style.payload {
-        PayloadSigning::Hashed | PayloadSigning::HashedInHeader => sha256(request.body),
-        PayloadSigning::Unsigned => UNSIGNED_PAYLOAD.to_owned(),
+    let time = time.as_str();
+    let key = key.get(&time[..8], context.scope, context.credentials)?;
+    let hash = match context.style.payload {
+        PayloadSigning::Hashed | PayloadSigning::HashedInHeader => Some(sha256(request.body)),
+        PayloadSigning::Unsigned => None,
     };
-    let headers = signed_headers(context, request, &time, &payload);
+    let payload = hash.as_ref().map_or(UNSIGNED_PAYLOAD, Ascii::as_str);
+    let headers = signed_headers(context, request, time, payload);
     let names = names(&headers);
-    let query = presigned_query(context, &time, &scope, &names);
+    let query = presigned_query(context, time, &key.scope, &names);
     let token = signed_token_parameter(context);
 
     let (path, parameters) = request
@@ -108,15 +140,20 @@ pub(super) fn sign(
         .split_once('?')
         .unwrap_or((request.target, ""));
     let parameters = [Some(parameters), query.as_deref(), token.as_deref()];
-    let canonical = canonical_request(request.method, path, parameters, &headers, &names, &payload);
+    let canonical = canonical_request(request.method, path, parameters, &headers, &names, payload);
     let hash = sha256(canonical.as_bytes());
-    let to_sign = [ALGORITHM, &time, &scope, &hash].join("\n");
-    let key = key.get(date, context.scope, context.credentials);
-    let signature = hex(hmac::sign(&key, to_sign.as_bytes()).as_ref());
+    let mut to_sign = canonical;
+    to_sign.clear();
+    for line in [ALGORITHM, time, &key.scope] {
+        to_sign.push_str(line);
+        to_sign.push('\n');
+    }
+    to_sign.push_str(hash.as_str());
+    let signature = hex(hmac::sign(&key.key, to_sign.as_bytes()).as_ref());
 
     match query {
-        None => in_headers(context, time, &scope, &names, payload, &signature),
-        Some(query) => Ok(in_query(context, query, &signature)),
+        None => in_headers(context, &key, time, &names, payload, signature.as_str()),
+        Some(query) => Ok(in_query(context, query, signature.as_str())),
     }
 }
 
@@ -184,10 +221,10 @@ fn token_parameter(context: &Context<'_>) -> Option<String> {
 
 fn in_headers(
     context: &Context<'_>,
-    time: String,
-    scope: &str,
+    key: &DerivedKey,
+    time: &str,
     names: &str,
-    payload: String,
+    payload: &str,
     signature: &str,
 ) -> Result<Signed, SignError> {
     let access_key = context.credentials.access_key();
@@ -196,22 +233,23 @@ fn in_headers(
         " Credential=",
         access_key,
         "/",
-        scope,
+        &key.scope,
         ", SignedHeaders=",
         names,
         ", Signature=",
         signature,
     ];
-    let authorization = parts.concat();
+    let mut authorization = String::with_capacity(parts.map(str::len).iter().sum());
+    parts.iter().for_each(|part| authorization.push_str(part));
     let mut headers = Vec::with_capacity(4);
-    headers.push((AUTHORIZATION, secret(authorization)?));
-    headers.push((HeaderName::from_static(DATE), HeaderValue::try_from(time)?));
-    if let Some(token) = context.credentials.session_token() {
-        headers.push((HeaderName::from_static(TOKEN), secret(token.to_owned())?));
+    headers.push((AUTHORIZATION, secret_value(authorization)?));
+    headers.push((HeaderName::from_static(DATE), HeaderValue::from_str(time)?));
+    if let Some(token) = &key.token {
+        headers.push((HeaderName::from_static(TOKEN), token.clone()));
     }
     if context.style.payload != PayloadSigning::Hashed {
         let name = HeaderName::from_static(CONTENT_SHA256);
-        headers.push((name, HeaderValue::try_from(payload)?));
+        headers.push((name, HeaderValue::from_str(payload)?));
     }
     Ok(Signed {
         headers,
@@ -237,7 +275,7 @@ fn in_query(context: &Context<'_>, mut query: String, signature: &str) -> Signed
     }
 }
 
-fn secret(value: String) -> Result<HeaderValue, SignError> {
+fn secret_value(value: String) -> Result<HeaderValue, SignError> {
     let mut value = HeaderValue::try_from(value)?;
     value.set_sensitive(true);
     Ok(value)
@@ -347,39 +385,41 @@ fn push_trimmed(out: &mut String, value: &str) {
 }
 
 /// Returns `YYYYMMDDTHHMMSSZ`.
-fn timestamp(now: SystemTime) -> String {
+fn timestamp(now: SystemTime) -> Ascii<16> {
     let now = OffsetDateTime::from(now);
     let year = now.year().unsigned_abs();
     let century = u8::try_from(year / 100 % 100).unwrap_or_default();
     let year = u8::try_from(year % 100).unwrap_or_default();
-    let date = [century, year, now.month().into(), now.day()];
-    let time = [now.hour(), now.minute(), now.second()];
-    let mut text = String::with_capacity(16);
-    date.into_iter()
-        .for_each(|field| push_two_digits(&mut text, field));
-    text.push('T');
-    time.into_iter()
-        .for_each(|field| push_two_digits(&mut text, field));
-    text.push('Z');
-    text
-}
-
-fn push_two_digits(out: &mut String, field: u8) {
-    out.push(char::from(b'0' + field / 10));
-    out.push(char::from(b'0' + field % 10));
+    let fields = [
+        (0, century),
+        (2, year),
+        (4, now.month().into()),
+        (6, now.day()),
+        (9, now.hour()),
+        (11, now.minute()),
+        (13, now.second()),
+    ];
+    let mut text = *b"YYYYMMDDTHHMMSSZ";
+    for (at, field) in fields {
+        text[at] = b'0' + field / 10;
+        text[at + 1] = b'0' + field % 10;
+    }
+    Ascii(text)
 }
 
 /// Returns the SHA-256 hash in hexadecimal digits.
-fn sha256(bytes: &[u8]) -> String {
+fn sha256(bytes: &[u8]) -> Ascii<64> {
     hex(digest(&SHA256, bytes).as_ref())
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Returns a hash in hexadecimal digits.
+fn hex(hash: &[u8]) -> Ascii<64> {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
-    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
-    let text = bytes.iter().flat_map(digits).collect();
-    // It is ASCII.
-    String::from_utf8(text).unwrap_or_default()
+    let mut text = [b'0'; 64];
+    for (digits, byte) in text.chunks_exact_mut(2).zip(hash) {
+        digits.copy_from_slice(&[byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]));
+    }
+    Ascii(text)
 }
 
 #[cfg(test)]
