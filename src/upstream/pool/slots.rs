@@ -213,21 +213,20 @@ impl<C: Clone, W> ConnectionSlots<C, W> {
     /// Frees a slot. A connection that has expired is removed with its last request. Of more than
     /// `max_idle` connections without requests, the one that was used least recently is removed.
     pub(super) fn release(&mut self, id: Id, now: Instant, max_idle: usize) {
-        let unused_until = self.change(id, |entry| {
+        let expires = self.change(id, |entry| {
             entry.in_flight = entry.in_flight.saturating_sub(1);
             entry.last_used = now;
             (entry.in_flight == 0).then_some(entry.opened.expires)
         });
-        match unused_until.flatten() {
+        match expires.flatten() {
             Some(expires) if now >= expires => self.remove(id),
-            Some(_) => self.remove_oldest_of(max_idle),
+            Some(_) => self.limit_idle(max_idle),
             None => {}
         }
     }
 
-    /// Removes the connection that was used least recently if there are more than `max_idle` without
-    /// requests.
-    fn remove_oldest_of(&mut self, max_idle: usize) {
+    /// Removes the connection that was used least recently, if more than `max_idle` have no requests.
+    fn limit_idle(&mut self, max_idle: usize) {
         // The free connections without requests come first.
         let excess = self.free.get(max_idle).and_then(|id| self.entry(*id));
         if excess.is_some_and(|entry| entry.in_flight == 0)
