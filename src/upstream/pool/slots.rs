@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(super) struct ConnectionSlots<C, W> {
     /// In the order of their numbers.
     connections: Vec<Entry<C>>,
-    /// The connections with free slots. The last one is taken first.
+    /// The connections with free slots, sorted by [`Entry::key`]. The last one is taken first.
     free: Vec<Id>,
     waiting: VecDeque<Waiting<W>>,
     dialling: usize,
@@ -55,7 +55,7 @@ pub(super) enum Unused {
 struct Entry<C> {
     id: Id,
     opened: Opened<C>,
-    /// How many requests it carries at a time, when it was last asked.
+    /// How many requests it carries at a time, as far as known: never fewer than it does.
     slots: usize,
     in_flight: usize,
     last_used: Instant,
@@ -93,8 +93,8 @@ impl<C: Clone, W> ConnectionSlots<C, W> {
         now: Instant,
         slots: impl Fn(&C) -> Option<usize>,
     ) -> Option<ConnectionSlot<C>> {
-        // Looks at few connections, because the caches do not hold all of them. Those that are removed on
-        // the way are at `place`, so the ones before it stay where they are.
+        // Asks few connections, because the processor's caches do not hold all of them. What the loop takes out
+        // of the list is at `place`, so the ones before it stay where they are.
         for place in (0..self.free.len()).rev() {
             let id = self.free[place];
             let Some(entry) = self.entry(id) else {
@@ -125,7 +125,8 @@ impl<C: Clone, W> ConnectionSlots<C, W> {
         None
     }
 
-    /// Sets how many requests a connection carries at a time.
+    /// Sets how many requests a connection carries at a time. Must be called when there are more than before,
+    /// because a connection without a free slot is not asked. [`Self::take`] notices when there are fewer.
     pub(super) fn set_slots(&mut self, id: Id, slots: usize) {
         self.change(id, |entry| entry.slots = slots);
     }
@@ -165,6 +166,7 @@ impl<C: Clone, W> ConnectionSlots<C, W> {
             in_flight: 0,
             last_used: now,
         });
+        // Adds it to the free ones.
         self.set_slots(id, slots);
         id
     }
@@ -211,7 +213,8 @@ impl<C: Clone, W> ConnectionSlots<C, W> {
     }
 
     /// Frees a slot. A connection that has expired is removed with its last request. Of more than
-    /// `max_idle` connections without requests, the one that was used least recently is removed.
+    /// `max_idle` connections without requests, the one that was used least recently is removed. One that
+    /// may have no requests at the moment does not count.
     pub(super) fn release(&mut self, id: Id, now: Instant, max_idle: usize) {
         let expires = self.change(id, |entry| {
             entry.in_flight = entry.in_flight.saturating_sub(1);
@@ -279,7 +282,7 @@ impl<C: Clone, W> ConnectionSlots<C, W> {
         let was_free = entry.is_free();
         let changed = change(entry);
         let (is_free, key) = (entry.is_free(), entry.key());
-        // From the end, where the connections in use are.
+        // From the end, where those that were used last are.
         if was_free && let Some(place) = self.free.iter().rposition(|free| *free == id) {
             self.free.remove(place);
         }

@@ -33,10 +33,14 @@ impl Pool {
     }
 
     fn open(&mut self, connection: char, slots: usize, dialled: u64) {
+        self.open_until(600, connection, slots, dialled);
+    }
+
+    fn open_until(&mut self, expires: u64, connection: char, slots: usize, dialled: u64) {
         let opened = Opened {
             connection,
             dialled: self.at(dialled),
-            expires: self.at(600),
+            expires: self.at(expires),
         };
         let id = self.slots.opened(opened, slots, self.at(dialled));
         self.ids.insert(connection, id);
@@ -81,6 +85,19 @@ impl Pool {
     fn release(&mut self, connection: char, second: u64, max_idle: usize) {
         let now = self.at(second);
         self.slots.release(self.ids[&connection], now, max_idle);
+    }
+
+    /// The list has each connection that seems to have a free slot, and no other, in the order of the keys.
+    fn check_free(&self) {
+        let ConnectionSlots {
+            connections, free, ..
+        } = &self.slots;
+        let keys = free.iter().map(|id| self.slots.entry(*id).unwrap().key());
+        assert!(keys.is_sorted(), "{free:?} of {connections:?}");
+        let mut listed = free.clone();
+        listed.sort();
+        let free = connections.iter().filter(|entry| entry.is_free());
+        assert_eq!(listed, Vec::from_iter(free.map(|entry| entry.id)));
     }
 }
 
@@ -189,6 +206,15 @@ fn connections_end_when_they_are_closed_expired_silent_or_unused() {
 }
 
 #[test]
+fn closed_connection_is_asked_once() {
+    let mut pool = Pool::new();
+    pool.open('a', HTTP1, 1);
+    pool.carried.insert('a', None);
+    assert_eq!(pool.take(2), None);
+    assert!(pool.slots.connections.is_empty() && pool.slots.free.is_empty());
+}
+
+#[test]
 fn idle_connections_beyond_the_limit_are_removed() {
     let mut pool = Pool::new();
     for (second, connection) in [(1, 'a'), (2, 'b'), (3, 'c')] {
@@ -282,47 +308,89 @@ fn connection_that_carries_fewer_requests_than_it_did_is_taken_when_it_carries_m
     assert_eq!(pool.take(4), Some('a'));
 }
 
+#[test]
+fn connections_with_requests_do_not_count_as_idle() {
+    let mut pool = Pool::new();
+    for connection in ['a', 'b', 'c'] {
+        pool.open(connection, 2, 1);
+    }
+    let taken: Vec<_> = (2..7).map(|second| pool.take(second)).collect();
+    assert_eq!(taken, ['c', 'c', 'b', 'b', 'a'].map(Some));
+    pool.release('c', 7, 1);
+    pool.release('b', 8, 1);
+    pool.release('b', 9, 1);
+    assert_eq!(pool.slots.connections.len(), 3, "only b is idle");
+    pool.release('a', 10, 1);
+    assert_eq!(pool.take(11), Some('c'), "it has a request");
+    let idle = (12..15).map(|second| pool.take(second));
+    assert_eq!(Vec::from_iter(idle), [Some('a'), Some('a'), None]);
+}
+
 /// The same choice as a search of all connections, in random schedules.
 #[test]
 fn best_connection_is_taken_in_any_order_of_events() {
-    for seed in 0..200 {
+    for seed in 0..1_000 {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut pool = Pool::new();
-        // For each connection: the requests on it and its last use.
+        // For each connection: the requests on it, its last use, its dial and its end.
         let mut used = BTreeMap::new();
         for second in 1..200 {
             let name = random.char('a'..='z');
             let open = used.get(&name).copied();
-            match (random.u8(0..8), open) {
-                (0, None) if !pool.ids.contains_key(&name) => {
-                    pool.open(name, random.usize(0..4), second);
-                    used.insert(name, (0, second));
+            let is_new = !pool.ids.contains_key(&name);
+            match (random.u8(0..16), open) {
+                (0 | 1, None) if is_new => {
+                    let expires = second + random.u64(20..200);
+                    pool.open_until(expires, name, random.usize(0..4), second);
+                    used.insert(name, (0, second, second, expires));
                 }
-                (1, Some(_)) => {
-                    used.remove(&name);
+                // A request ends on a connection that was closed or removed.
+                (2, None) if !is_new => pool.release(name, second, 100),
+                (3, Some(_)) => {
                     pool.carried.insert(name, None);
+                    used.remove(&name);
                 }
-                (2, Some(_)) => {
+                (4, Some(_)) => {
+                    pool.slots.remove(pool.ids[&name]);
+                    used.remove(&name);
+                }
+                (5, Some(_)) => {
+                    pool.slots.remove_if(|other| *other == name);
+                    used.remove(&name);
+                }
+                (6 | 7, Some(_)) => {
                     let slots = random.usize(0..4);
-                    pool.carried.insert(name, Some(slots));
-                    pool.slots.set_slots(pool.ids[&name], slots);
+                    // As `Io::run`, which reports only when there are more.
+                    if pool.carried.insert(name, Some(slots)).flatten() < Some(slots) {
+                        pool.slots.set_slots(pool.ids[&name], slots);
+                    }
                 }
-                (3 | 4, Some((in_flight, _))) if in_flight > 0 => {
-                    used.insert(name, (in_flight - 1, second));
+                (8..=11, Some((in_flight, _, dialled, expires))) if in_flight > 0 => {
                     pool.release(name, second, 100);
+                    if in_flight == 1 && second >= expires {
+                        used.remove(&name);
+                    } else {
+                        used.insert(name, (in_flight - 1, second, dialled, expires));
+                    }
                 }
                 _ => {
-                    let free = |(name, (in_flight, _)): &(&char, &(usize, u64))| {
-                        pool.carried[name].is_some_and(|slots| *in_flight < slots)
+                    let after = random.bool().then(|| random.u64(0..second));
+                    let fits = |(name, used): &(&char, &(usize, u64, u64, u64))| {
+                        let (in_flight, _, dialled, expires) = **used;
+                        let is_free = pool.carried[name].is_some_and(|slots| in_flight < slots);
+                        is_free && after.is_none_or(|after| dialled > after) && second < expires
                     };
-                    let best = used.iter().filter(free).max_by_key(|(_, used)| **used);
+                    let fitting = used.iter().filter(fits);
+                    let best = fitting.max_by_key(|(_, (in_flight, last, ..))| (*in_flight, *last));
                     let best = best.map(|(name, _)| *name);
-                    assert_eq!(pool.take(second), best, "seed {seed}, second {second}");
-                    if let Some((in_flight, last)) = best.and_then(|best| used.get_mut(&best)) {
+                    let taken = pool.take_after(after, second);
+                    assert_eq!(taken, best, "seed {seed}, second {second}");
+                    if let Some((in_flight, last, ..)) = best.and_then(|best| used.get_mut(&best)) {
                         (*in_flight, *last) = (*in_flight + 1, second);
                     }
                 }
             }
+            pool.check_free();
         }
     }
 }
