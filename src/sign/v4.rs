@@ -48,7 +48,7 @@ struct DerivedKey {
     /// `YYYYMMDD/{region}/{service}/aws4_request`
     scope: String,
     key: hmac::Key,
-    /// The session token as the value of a header.
+    /// The session token as the value of a header. Every token that `keys::check` accepts can be one.
     token: Option<HeaderValue>,
 }
 
@@ -124,15 +124,15 @@ pub(super) fn sign(
 ) -> Result<Signed, SignError> {
     let time = timestamp(now);
     let time = time.as_str();
-    let key = key.get(&time[..8], context.scope, context.credentials)?;
-    let hash = match context.style.payload {
+    let day = key.get(&time[..8], context.scope, context.credentials)?;
+    let body_hash = match context.style.payload {
         PayloadSigning::Hashed | PayloadSigning::HashedInHeader => Some(sha256(request.body)),
         PayloadSigning::Unsigned => None,
     };
-    let payload = hash.as_ref().map_or(UNSIGNED_PAYLOAD, Ascii::as_str);
+    let payload = body_hash.as_ref().map_or(UNSIGNED_PAYLOAD, Ascii::as_str);
     let headers = signed_headers(context, request, time, payload);
     let names = names(&headers);
-    let query = presigned_query(context, time, &key.scope, &names);
+    let query = presigned_query(context, time, &day.scope, &names);
     let token = signed_token_parameter(context);
 
     let (path, parameters) = request
@@ -142,17 +142,18 @@ pub(super) fn sign(
     let parameters = [Some(parameters), query.as_deref(), token.as_deref()];
     let canonical = canonical_request(request.method, path, parameters, &headers, &names, payload);
     let hash = sha256(canonical.as_bytes());
+    // Reuses the memory of the canonical request.
     let mut to_sign = canonical;
     to_sign.clear();
-    for line in [ALGORITHM, time, &key.scope] {
+    for line in [ALGORITHM, time, &day.scope] {
         to_sign.push_str(line);
         to_sign.push('\n');
     }
     to_sign.push_str(hash.as_str());
-    let signature = hex(hmac::sign(&key.key, to_sign.as_bytes()).as_ref());
+    let signature = hex(hmac::sign(&day.key, to_sign.as_bytes()).as_ref());
 
     match query {
-        None => in_headers(context, &key, time, &names, payload, signature.as_str()),
+        None => in_headers(context, &day, time, &names, payload, signature.as_str()),
         Some(query) => Ok(in_query(context, query, signature.as_str())),
     }
 }
@@ -221,7 +222,7 @@ fn token_parameter(context: &Context<'_>) -> Option<String> {
 
 fn in_headers(
     context: &Context<'_>,
-    key: &DerivedKey,
+    day: &DerivedKey,
     time: &str,
     names: &str,
     payload: &str,
@@ -233,18 +234,17 @@ fn in_headers(
         " Credential=",
         access_key,
         "/",
-        &key.scope,
+        &day.scope,
         ", SignedHeaders=",
         names,
         ", Signature=",
         signature,
     ];
-    let mut authorization = String::with_capacity(parts.map(str::len).iter().sum());
-    parts.iter().for_each(|part| authorization.push_str(part));
+    let authorization = parts.concat();
     let mut headers = Vec::with_capacity(4);
     headers.push((AUTHORIZATION, secret_value(authorization)?));
     headers.push((HeaderName::from_static(DATE), HeaderValue::from_str(time)?));
-    if let Some(token) = &key.token {
+    if let Some(token) = &day.token {
         headers.push((HeaderName::from_static(TOKEN), token.clone()));
     }
     if context.style.payload != PayloadSigning::Hashed {

@@ -134,18 +134,24 @@ async fn signing_key_follows_the_day_and_the_credentials() {
         sources.push(other.current(first).await.unwrap());
     }
     let day = Duration::from_secs(86_400);
-    for now in [first, first + day, first, first + 2 * day] {
-        for credentials in &sources {
-            let context = Context {
-                scope: signer.scope(),
-                style: signer.style(),
-                host: HOST,
-                credentials,
-            };
-            let target = RequestTarget::new("/", None).unwrap();
-            let signed = signer.sign(credentials, &request, now).unwrap();
-            let expected = sign_by_crate(&context, &request, now);
-            assert_eq!(sent(&signed, &target), sent(&expected, &target));
-        }
+    let days = [first, first + day, first, first + 2 * day];
+    // The day changes with each signature first, and then the credentials do.
+    let by_day = sources
+        .iter()
+        .flat_map(|source| days.map(|now| (source, now)));
+    let by_source = days
+        .into_iter()
+        .flat_map(|now| sources.iter().map(move |source| (source, now)));
+    for (credentials, now) in by_day.chain(by_source) {
+        let context = Context {
+            scope: signer.scope(),
+            style: signer.style(),
+            host: HOST,
+            credentials,
+        };
+        let target = RequestTarget::new("/", None).unwrap();
+        let signed = signer.sign(credentials, &request, now).unwrap();
+        let expected = sign_by_crate(&context, &request, now);
+        assert_eq!(sent(&signed, &target), sent(&expected, &target));
     }
 }
