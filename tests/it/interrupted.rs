@@ -73,7 +73,7 @@ async fn a_stream_ends_with_an_error_at_the_drain_deadline() {
     assert!(answer.body.contains("event: complete"), "{}", answer.body);
 }
 
-/// The rest of its body arrives in the second that final responses have.
+/// Its body arrives in the second in which final responses may still be sent.
 #[tokio::test]
 async fn a_request_that_is_complete_after_the_drain_deadline_is_not_sent() {
     let mut world = World::builder()
